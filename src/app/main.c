@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    puts("tailrace " TR_VERSION);
+    return 0;
+}

@@ -1,0 +1,73 @@
+/* One attempt of one run: plan, read, filter, load, account. Returns what happened; never waits in
+ * order to retry, never decides whether to: that is the engine's.
+ *
+ * Order inside an attempt (docs/delivery.md):
+ *   1. load the export (its newest configuration; a sent chunk's bounds stay as they were)
+ *   2. open and prepare the destination
+ *   3. SENT chunks of former attempts: lookup -> done, or absent and free to be sent again
+ *   4. plan what is left: interval, less what meta.run_taken says, in parts from source.plan
+ *   5. each PLANNED chunk: meta.chunk_sent, begin, (remove), write, commit, meta.chunk_done; with
+ *      several connections, chunks go over several threads, each with its own destination object
+ *   6. finish (manifest), account, meta.run_finish is the engine's
+ */
+#ifndef TR_DELIVERY_DELIVERY_H
+#define TR_DELIVERY_DELIVERY_H
+
+#include "auth/seal.h"
+#include "dest/dest.h"
+#include "meta/meta.h"
+#include "model/ctx.h"
+#include "model/run.h"
+#include "source/source.h"
+
+/* What every delivery needs; made once by app/. */
+struct tr_delivery {
+    struct tr_meta *meta;
+    struct tr_source *source;
+    const struct tr_keyring *keys;
+    const struct tr_dest_ops *const *dests; /* ends with NULL */
+    const char *const *(*default_columns)(const struct tr_dest_ops *, const struct tr_schema *);
+    struct tr_uuid installation;
+    uint32_t epoch;
+    uint64_t chunk_rows, chunk_bytes; /* default 100,000 rows, 64 MiB */
+    void (*log)(void *arg, const char *level, const struct tr_uuid *export_id,
+                const struct tr_uuid *run_id, const char *text); /* any thread */
+    void *log_arg;
+};
+
+/* NULL when there is no such type. */
+const struct tr_dest_ops *tr_delivery_dest(const struct tr_delivery *d, const char *type);
+
+/* An export as it stands in meta, secrets opened; and its destination options checked. The caller
+ * frees both. */
+TR_MUST_USE enum tr_rc tr_delivery_load(const struct tr_delivery *d, const struct tr_uuid *id,
+                                        struct tr_export **ret, struct tr_conf **ret_conf,
+                                        struct tr_err *err);
+
+/* run->interval must be closed at the source. Updates run->account as chunks finish. *ret_progress:
+ * some chunk was committed in this attempt (the retry counter starts anew). */
+TR_MUST_USE enum tr_rc tr_deliver_run(const struct tr_ctx *cx, const struct tr_delivery *d,
+                                      struct tr_run *run, bool *ret_progress, struct tr_err *err);
+
+/* ---- does it balance? ---- */
+
+struct tr_verdict {
+    struct tr_range range;    /* of one interval of the export's schedule, or a part of it */
+    struct tr_uuid run_id;    /* nil: no run */
+    enum { TR_VERDICT_OK, TR_VERDICT_MISSING, TR_VERDICT_UNBALANCED, TR_VERDICT_PENDING,
+           TR_VERDICT_LOST_AT_TARGET, TR_VERDICT_COPIES_AT_TARGET } what;
+    uint64_t stored;          /* by the store's counts, or by reading where minutes do not fit */
+    struct tr_account account;
+    uint64_t expected_there, found_there, copies_there; /* recount */
+    char text[256];           /* one sentence for a person */
+};
+
+/* For every interval of an export that meets the range: is it delivered, do the run's numbers balance
+ * against the store's; with recount, is every delivered event at the destination once. Calls each for
+ * every interval (OK ones too), oldest first. */
+TR_MUST_USE enum tr_rc tr_verify(const struct tr_ctx *cx, const struct tr_delivery *d,
+                                 const struct tr_uuid *export_id, struct tr_range range, bool recount,
+                                 bool (*each)(void *, const struct tr_verdict *), void *arg,
+                                 struct tr_err *err);
+
+#endif

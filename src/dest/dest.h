@@ -1,0 +1,130 @@
+/* Where rows go: the port.
+ *
+ * Order of calls: open, [test]*, prepare, any number of (begin, [remove]*, write*, commit or abort)
+ * and lookup, finish, close. test/contract/dest.c holds every adapter to this:
+ *   - committing one key twice, or twice at the same time, leaves one copy of the rows;
+ *   - commit() consumes the load, even when it fails; abort() and close() cannot fail;
+ *   - ret is set on success only, err on failure only;
+ *   - no call logs, sleeps to retry, or outlives cx->deadline_us; cx->cancelled is looked at often.
+ * One object belongs to one thread; several objects of one place may work at once.
+ * An adapter never reads files or environment of its own accord: all it knows is in its options.
+ */
+#ifndef TR_DEST_DEST_H
+#define TR_DEST_DEST_H
+
+#include "base/buf.h"
+#include "dest/option.h"
+#include "model/ctx.h"
+#include "model/key.h"
+#include "model/projection.h"
+
+enum {
+    TR_DEST_COMMITS_CHUNK = 1 << 0, /* a committed chunk is delivered, whatever becomes of the run */
+    TR_DEST_COMMITS_RUN = 1 << 1,   /* chunks count only once finish() has published them */
+    TR_DEST_REPLACES = 1 << 2,      /* on_delivered: replace works */
+    TR_DEST_RECOUNTS = 1 << 3,      /* verify --recount works */
+    TR_DEST_MUTABLE = 1 << 4,       /* takes models that are updated by key */
+};
+
+/* What a load or a lookup says became of a chunk. */
+struct tr_receipt {
+    uint64_t delivered; /* rows that are there now because of this key */
+    uint64_t rejected;  /* rows the place cannot take */
+    uint64_t repaired;  /* rows delivered after a stated change (docs/destinations) */
+    uint64_t bytes;     /* sent, about */
+    bool was_there;     /* another attempt had committed this key before */
+};
+
+enum tr_chunk_state { TR_CHUNK_ABSENT, TR_CHUNK_PRESENT, TR_CHUNK_IN_FLIGHT };
+
+struct tr_dest {
+    const struct tr_dest_ops *ops; /* first member of the adapter's struct */
+};
+struct tr_load {
+    const struct tr_load_ops *ops; /* likewise: one chunk on its way */
+};
+
+/* err->id of a write() or commit() that failed because the place refused rows it could not name:
+ * nothing was committed; begin() again with careful = true and the adapter finds and rejects them. */
+extern const char tr_dest_rows_refused[];
+
+struct tr_load_spec {
+    struct tr_key key;
+    bool careful;     /* find bad rows one by one, reject them, go on */
+    bool last;        /* the last chunk of its run (a hint) */
+    struct tr_reject_sink *rejects;
+};
+
+struct tr_load_ops {
+    TR_MUST_USE enum tr_rc (*write)(const struct tr_ctx *, struct tr_load *,
+                                    const struct tr_batch *, struct tr_err *);
+    /* TR_DEST_REPLACES only, before the first write: rows with these uuids go, in the transaction of
+     * this chunk. NULL otherwise. */
+    TR_MUST_USE enum tr_rc (*remove)(const struct tr_ctx *, struct tr_load *, const struct tr_uuid *,
+                                     size_t n, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*commit)(const struct tr_ctx *, struct tr_load *, struct tr_receipt *ret,
+                                     struct tr_err *);
+    void (*abort)(struct tr_load *);
+};
+
+/* One line a person may want to read after prepare: "table created", "column set is missing". */
+struct tr_notice_sink {
+    void (*notice)(struct tr_notice_sink *, const char *text);
+};
+
+struct tr_dest_test {
+    const char *name; /* "Connect to the server" */
+    const char *doc;
+};
+
+struct tr_recount {
+    uint64_t expected, found; /* of the uuids asked for; found counts each once */
+    uint64_t copies;          /* rows found beyond one a uuid */
+};
+
+struct tr_dest_ops {
+    const char *name; /* the API's type: "Postgres"; also the docs page */
+    uint32_t caps;    /* TR_DEST_* */
+    const struct tr_option *options; /* ends with name == NULL */
+    const struct tr_dest_test *tests; /* ends with name == NULL; may be NULL */
+
+    /* Checks what goes beyond the option table (combinations). May be NULL. */
+    TR_MUST_USE enum tr_rc (*validate)(const struct tr_conf *, struct tr_err *);
+    /* The identity of the place, secrets and credentials left out: "postgres://host:5432/db/schema/
+     * table". Two configurations that lead to one place give one text. */
+    void (*target)(const struct tr_conf *, struct tr_buf *out);
+
+    /* conf stays valid until close. */
+    TR_MUST_USE enum tr_rc (*open)(const struct tr_ctx *, const struct tr_conf *,
+                                   struct tr_dest **ret, struct tr_err *);
+    /* Runs test step i of tests. */
+    TR_MUST_USE enum tr_rc (*test)(const struct tr_ctx *, struct tr_dest *, size_t step,
+                                   struct tr_err *);
+    /* Reads or creates the place and fits the columns: missing ones there are skipped with a notice;
+     * types are checked before the first row. The projection is copied. */
+    TR_MUST_USE enum tr_rc (*prepare)(const struct tr_ctx *, struct tr_dest *,
+                                      const struct tr_projection *, struct tr_notice_sink *,
+                                      struct tr_err *);
+    TR_MUST_USE enum tr_rc (*begin)(const struct tr_ctx *, struct tr_dest *,
+                                    const struct tr_load_spec *, struct tr_load **ret,
+                                    struct tr_err *);
+    /* What became of a key. Waits for a transaction of it that is still in flight there (until the
+     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. */
+    TR_MUST_USE enum tr_rc (*lookup)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *,
+                                     enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
+                                     struct tr_err *);
+    /* Publishes a run: key.range is the run's, chunks are the keys that were committed, in order (the
+     * manifest). May be called again with the same arguments. NULL when there is nothing to do. */
+    TR_MUST_USE enum tr_rc (*finish)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *run,
+                                     const struct tr_key *chunks, const struct tr_receipt *receipts,
+                                     size_t n, struct tr_err *);
+    /* TR_DEST_RECOUNTS: how many of these events are there. keys are the delivered chunks that hold
+     * them. */
+    TR_MUST_USE enum tr_rc (*recount)(const struct tr_ctx *, struct tr_dest *,
+                                      const struct tr_key *keys, size_t n_keys,
+                                      const struct tr_uuid *uuids, size_t n,
+                                      struct tr_recount *ret, struct tr_err *);
+    void (*close)(struct tr_dest *);
+};
+
+#endif

@@ -1,0 +1,217 @@
+/* What the program must remember besides events: the port. Verbs, not SQL. Adapter: sqlite/.
+ *
+ * Every verb is one transaction, durable when it returns TR_OK. Thread-safe. Names of things that are
+ * not there give TR_INVALID "meta.not_found". Lists go through callbacks that return false to stop.
+ * A verb that takes a fence gives TR_CANCELLED "meta.lost_claim" when the run was claimed by another
+ * worker since: the caller must stop without touching the run.
+ */
+#ifndef TR_META_META_H
+#define TR_META_META_H
+
+#include "base/buf.h"
+#include "model/export.h"
+#include "model/run.h"
+
+struct tr_project {
+    int32_t id;
+    char name[128];
+    char capture_token[65];
+    int64_t created_at;
+};
+
+struct tr_log_line {
+    int64_t at;
+    char level[8]; /* "info", "warn", "error" */
+    struct tr_uuid export_id, run_id; /* run_id may be nil */
+    char text[1024];
+};
+
+struct tr_reject {
+    struct tr_uuid run_id, uuid;
+    int64_t inserted_at;
+    char reason[256];
+};
+
+struct tr_run_query {
+    struct tr_uuid export_id;
+    bool has_backfill;
+    struct tr_uuid backfill_id;
+    uint32_t states;         /* bit per enum tr_run_state; 0: all */
+    struct tr_range created; /* {0,0}: all */
+    struct tr_range interval; /* runs whose interval meets it; {0,0}: all */
+    bool by_interval;        /* newest interval first; otherwise newest created first */
+    struct tr_uuid after;    /* continue behind this run (nil: from the start) */
+    int limit;
+};
+
+/* A row of an export as it is kept. Views are valid during the callback; export_get copies into buf. */
+struct tr_export_row {
+    struct tr_uuid id;
+    int32_t project;
+    bool paused, deleted;
+    uint64_t target, version;
+    int64_t created_at, updated_at, last_paused_at;
+    struct tr_str body, sealed, target_text;
+    struct tr_buf buf;
+};
+
+struct tr_delivered {
+    struct tr_range range;
+    struct tr_uuid run_id;
+    uint32_t generation;
+    bool is_empty; /* no event was in it: there is no chunk at the destination */
+};
+
+struct tr_meta {
+    const struct tr_meta_ops *ops;
+};
+
+struct tr_meta_ops {
+    const char *name;
+    void (*close)(struct tr_meta *);
+
+    /* installation and organization ids, made on the first call */
+    TR_MUST_USE enum tr_rc (*identity)(struct tr_meta *, struct tr_uuid *ret_installation,
+                                       struct tr_uuid *ret_organization, struct tr_err *);
+
+    /* ---- tokens of the API: only their SHA-256 is kept ---- */
+    TR_MUST_USE enum tr_rc (*token_add)(struct tr_meta *, const uint8_t sha256[32], const char *label,
+                                        struct tr_err *);
+    TR_MUST_USE enum tr_rc (*token_known)(struct tr_meta *, const uint8_t sha256[32], bool *ret,
+                                          struct tr_err *);
+    TR_MUST_USE enum tr_rc (*token_any)(struct tr_meta *, bool *ret, struct tr_err *);
+
+    /* ---- projects ---- */
+    /* TR_REFUSED "meta.token_in_use" when another project has the capture token. */
+    TR_MUST_USE enum tr_rc (*project_create)(struct tr_meta *, const char *name,
+                                             const char *capture_token, struct tr_project *ret,
+                                             struct tr_err *);
+    TR_MUST_USE enum tr_rc (*project_get)(struct tr_meta *, int32_t id, struct tr_project *ret,
+                                          struct tr_err *);
+    TR_MUST_USE enum tr_rc (*project_list)(struct tr_meta *,
+                                           bool (*each)(void *, const struct tr_project *), void *arg,
+                                           struct tr_err *);
+
+    /* ---- exports: the body as JSON text (public part) and the sealed secrets as opaque bytes ---- */
+    TR_MUST_USE enum tr_rc (*export_create)(struct tr_meta *, struct tr_export *e, struct tr_str body,
+                                            struct tr_str sealed, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*export_update)(struct tr_meta *, struct tr_export *e, struct tr_str body,
+                                            struct tr_str sealed, struct tr_err *);
+    /* body and sealed are filled; deleted exports are found too. */
+    TR_MUST_USE enum tr_rc (*export_get)(struct tr_meta *, const struct tr_uuid *id,
+                                         struct tr_export_row *ret, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*export_list)(struct tr_meta *, int32_t project, /* 0: all */
+                                          bool (*each)(void *, const struct tr_export_row *),
+                                          void *arg, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*export_pause)(struct tr_meta *, const struct tr_uuid *id, bool paused,
+                                           int64_t now, struct tr_err *);
+    /* Marks it deleted, cancels its backfills and asks its runs to stop, in one transaction. */
+    TR_MUST_USE enum tr_rc (*export_delete)(struct tr_meta *, const struct tr_uuid *id, int64_t now,
+                                            struct tr_err *);
+
+    /* ---- scheduling ---- */
+    /* Up to where scheduled runs of an export exist (end of the last interval made). Moves only
+     * forward; run_schedule moves it with the run it makes. */
+    TR_MUST_USE enum tr_rc (*cursor_get)(struct tr_meta *, const struct tr_uuid *export_id,
+                                         int64_t *ret, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*cursor_set)(struct tr_meta *, const struct tr_uuid *export_id, int64_t to,
+                                         struct tr_err *);
+    /* Makes a STARTING run (fills run->id when nil) and sets the export's cursor to run->interval.hi,
+     * in one transaction. TR_REFUSED "meta.behind_cursor" when the cursor is past interval.lo. */
+    TR_MUST_USE enum tr_rc (*run_schedule)(struct tr_meta *, struct tr_run *run, struct tr_err *);
+    /* The same for a backfill: moves the backfill's cursor instead. */
+    TR_MUST_USE enum tr_rc (*run_backfill)(struct tr_meta *, struct tr_run *run, struct tr_err *);
+
+    /* ---- running ---- */
+    /* Claims the oldest run that is due (STARTING with not_before <= now, RETRYING with
+     * next_attempt_at <= now, RUNNING whose lease ran out), raises fence and attempts, sets RUNNING.
+     * Runs of paused exports are left alone unless they belong to a backfill. *ret_found false: none;
+     * then *ret_next says when the next one falls due (INT64_MAX: never). */
+    TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, int64_t now,
+                                        int64_t lease_us, struct tr_run *ret, bool *ret_found,
+                                        int64_t *ret_next, struct tr_err *);
+    /* Extends the lease; *ret_cancel says whether somebody asked the run to stop. */
+    TR_MUST_USE enum tr_rc (*run_renew)(struct tr_meta *, const struct tr_uuid *id, int64_t fence,
+                                        int64_t lease_until, bool *ret_cancel, struct tr_err *);
+    /* At start: every RUNNING run is due at once (its worker died with the process). */
+    TR_MUST_USE enum tr_rc (*run_release_all)(struct tr_meta *, struct tr_err *);
+
+    /* Ranges that a plan of this run must leave out: delivered ones of (export, target), any
+     * generation (unless on_delivered is replace or append), and the chunks of other runs of that
+     * target that are not ended or have SENT chunks. Sorted; chunks already in this run's own plan are
+     * not in it. */
+    TR_MUST_USE enum tr_rc (*run_taken)(struct tr_meta *, const struct tr_run *run, uint64_t target,
+                                        struct tr_range **ret, size_t *ret_n, struct tr_err *);
+    /* Adds chunks (numbered on from the last) to the plan; TR_TRANSIENT "meta.range_taken" when one
+     * meets a range of run_taken by now: plan again. */
+    TR_MUST_USE enum tr_rc (*plan_add)(struct tr_meta *, const struct tr_run *run, uint64_t target,
+                                       const struct tr_chunk *chunks, size_t n, struct tr_err *);
+    /* The run's chunks in order; caller frees. */
+    TR_MUST_USE enum tr_rc (*plan_get)(struct tr_meta *, const struct tr_uuid *run_id,
+                                       struct tr_chunk **ret, size_t *ret_n, struct tr_err *);
+    /* Before the first byte of a chunk leaves. */
+    TR_MUST_USE enum tr_rc (*chunk_sent)(struct tr_meta *, const struct tr_run *run, uint32_t n,
+                                         struct tr_err *);
+    /* The destination has it (or never will: not sent). Saves its account; with deliver, the range
+     * becomes delivered for (export, target) in the same transaction. */
+    TR_MUST_USE enum tr_rc (*chunk_done)(struct tr_meta *, const struct tr_run *run, uint64_t target,
+                                         uint32_t n, const struct tr_account *account, bool deliver,
+                                         const struct tr_reject *rejects, size_t n_rejects,
+                                         struct tr_err *);
+    TR_MUST_USE enum tr_rc (*chunk_absent)(struct tr_meta *, const struct tr_run *run, uint32_t n,
+                                           struct tr_err *); /* SENT back to PLANNED */
+    /* Ends an attempt: state, account, error, next_attempt_at from run. With COMPLETED and deliver_run
+     * all its chunks become delivered ranges now (destinations that commit by run); a range without
+     * any event counts as delivered too. Plans of ended runs lose their PLANNED chunks. */
+    TR_MUST_USE enum tr_rc (*run_finish)(struct tr_meta *, const struct tr_run *run, uint64_t target,
+                                         bool deliver_run, struct tr_err *);
+    /* A person: FAILED or CANCELLED -> STARTING. TR_REFUSED "run.not_failed" otherwise. */
+    TR_MUST_USE enum tr_rc (*run_retry)(struct tr_meta *, const struct tr_uuid *id, int64_t now,
+                                        struct tr_run *ret, struct tr_err *);
+    /* A person: STARTING and RETRYING become CANCELLED at once, RUNNING gets cancel_asked. TR_REFUSED
+     * "run.ended" otherwise. */
+    TR_MUST_USE enum tr_rc (*run_cancel)(struct tr_meta *, const struct tr_uuid *id, int64_t now,
+                                         struct tr_run *ret, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*run_get)(struct tr_meta *, const struct tr_uuid *id, struct tr_run *ret,
+                                      struct tr_err *);
+    TR_MUST_USE enum tr_rc (*run_list)(struct tr_meta *, const struct tr_run_query *,
+                                       bool (*each)(void *, const struct tr_run *), void *arg,
+                                       struct tr_err *);
+
+    /* Delivered ranges of (export, target) that meet a range, with the run, chunk and generation that
+     * delivered them, by lo. */
+    TR_MUST_USE enum tr_rc (*delivered_list)(struct tr_meta *, const struct tr_uuid *export_id,
+                                             uint64_t target, struct tr_range range,
+                                             bool (*each)(void *, const struct tr_delivered *),
+                                             void *arg, struct tr_err *);
+
+    /* ---- backfills ---- */
+    /* Fills id and, for replace and append, a generation nobody used for (export, target). */
+    TR_MUST_USE enum tr_rc (*backfill_create)(struct tr_meta *, struct tr_backfill *b,
+                                              uint64_t target, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*backfill_get)(struct tr_meta *, const struct tr_uuid *id,
+                                           struct tr_backfill *ret, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*backfill_list)(struct tr_meta *, const struct tr_uuid *export_id,
+                                            /* nil: all that are not ended */
+                                            bool (*each)(void *, const struct tr_backfill *),
+                                            void *arg, struct tr_err *);
+    /* COMPLETED, FAILED (some run failed) or CANCELLED; cancelling asks its runs to stop too. */
+    TR_MUST_USE enum tr_rc (*backfill_finish)(struct tr_meta *, const struct tr_uuid *id,
+                                              enum tr_run_state state, int64_t now, struct tr_err *);
+
+    /* ---- logs and rejects ---- */
+    TR_MUST_USE enum tr_rc (*log_add)(struct tr_meta *, const struct tr_log_line *, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*log_list)(struct tr_meta *, const struct tr_uuid *export_id,
+                                       const struct tr_uuid *run_id, /* nil: all of the export */
+                                       int limit, bool (*each)(void *, const struct tr_log_line *),
+                                       void *arg, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*reject_list)(struct tr_meta *, const struct tr_uuid *run_id, int limit,
+                                          bool (*each)(void *, const struct tr_reject *), void *arg,
+                                          struct tr_err *);
+};
+
+/* <dir>/meta.db; forward-only migrations; a newer one refuses. */
+TR_MUST_USE enum tr_rc tr_meta_sqlite_open(const char *path, struct tr_meta **ret,
+                                           struct tr_err *err);
+
+#endif

@@ -1,0 +1,67 @@
+/* One event, as views, and its packed form: the bytes that journal and blocks hold.
+ *
+ * The packed form is made once, by capture, straight into the buffer that the journal writes; sealing
+ * copies it as it is. Its layout is a format on disk: TR_EVENT_FORMAT changes when it does.
+ */
+#ifndef TR_MODEL_EVENT_H
+#define TR_MODEL_EVENT_H
+
+#include "base/buf.h"
+#include "base/uuid.h"
+
+enum { TR_EVENT_FORMAT = 1 };
+
+/* Where a value lies inside properties: raw JSON bytes. n == 0: not there. */
+struct tr_span {
+    uint32_t at, n;
+};
+
+/* What a destination may want to know without looking (set by capture from the scanner's flags). */
+enum {
+    TR_EVENT_JSON_NUL = 1 << 0,        /* properties hold \u0000 */
+    TR_EVENT_JSON_SURROGATE = 1 << 1,  /* properties hold an unpaired surrogate escape */
+    TR_EVENT_JSON_WIDE = 1 << 2,       /* properties hold a number beyond float64 */
+    TR_EVENT_JSON_DEEP = 1 << 3,       /* properties nest over 100 levels */
+    TR_EVENT_JSON_BIG_INT = 1 << 4,    /* properties hold an integer outside int64 */
+    TR_EVENT_TEXT_NUL = 1 << 5,        /* event or distinct_id holds a NUL byte */
+    TR_EVENT_HISTORICAL = 1 << 8,      /* sent with historical_migration */
+    TR_EVENT_MADE_UUID = 1 << 9,       /* the client gave no valid uuid */
+};
+
+struct tr_event {
+    int32_t project;
+    uint32_t flags;
+    struct tr_uuid uuid;
+    int64_t inserted_at; /* given by the store's writer; 0 before */
+    int64_t timestamp;   /* when it happened, corrected for the client's clock */
+    struct tr_str event; /* valid UTF-8 */
+    struct tr_str distinct_id; /* valid UTF-8, at most 200 characters */
+    struct tr_str properties;  /* a valid JSON object with no bare NaN or Infinity */
+    /* inside properties, top level: */
+    struct tr_span set, set_once, ip, elements_chain;
+};
+
+/* Bytes of the packed form, a multiple of 8. */
+size_t tr_event_packed_size(const struct tr_event *e);
+
+/* Appends the packed form; out->failed when it did not fit. */
+void tr_event_pack(struct tr_buf *out, const struct tr_event *e);
+
+/* Reads the packed event at p; ret's views point into it. Returns the bytes it takes, or 0 when
+ * p[0..n) does not start with a whole, consistent one (offsets and lengths are checked; the JSON is
+ * not). */
+size_t tr_event_unpack(const char *p, size_t n, struct tr_event *ret);
+
+/* In place, for the store's writer: no other field of a packed event ever changes. */
+void tr_event_stamp(char *packed, int64_t inserted_at);
+
+/* XXH3 of event and distinct_id with their lengths: two events of one uuid that differ here are a
+ * conflict, not a re-send. */
+uint64_t tr_event_identity(const struct tr_event *e);
+
+static inline struct tr_str tr_event_span(const struct tr_event *e, struct tr_span s)
+{
+    return s.n == 0 ? (struct tr_str){ NULL, 0 } : (struct tr_str){ e->properties.p + s.at, s.n };
+}
+
+#endif
