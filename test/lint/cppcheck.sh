@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# cppcheck's errors and warnings are ours.
+set -eu
+cd "$(dirname "$0")/../.."
+cppcheck --quiet --std=c11 --language=c --enable=warning,portability --error-exitcode=1 --inline-suppr \
+    --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=normalCheckLevelMaxBranches \
+    -D_GNU_SOURCE -D__BYTE_ORDER__=1 -D__ORDER_LITTLE_ENDIAN__=1 -I src -j 2 src

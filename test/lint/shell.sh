@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# shellcheck over every script.
+set -eu
+cd "$(dirname "$0")/../.."
+git ls-files script test/lib test/lint bench .ci | while read -r f; do
+    [ -f "$f" ] && head -1 "$f" | grep -q 'bash\|shellcheck\|^# Shared' && echo "$f"
+done | xargs shellcheck -x
