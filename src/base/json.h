@@ -33,31 +33,38 @@ enum {
     TR_JSON_NUL = 1 << 1,        /* some string holds \u0000 */
     TR_JSON_SURROGATE = 1 << 2,  /* some string holds an unpaired surrogate escape */
     TR_JSON_BARE = 1 << 3,       /* NaN or Infinity occurs */
-    TR_JSON_WIDE_EXP = 1 << 4,   /* a number whose decimal exponent is beyond +-300, or with over 300
-                                    digits: beyond float64, maybe beyond a destination's numeric */
-    TR_JSON_DEEP = 1 << 5,       /* nesting over 100 */
+    TR_JSON_WIDE_EXP = 1 << 4,   /* a number whose first or last digit stands for a power of ten beyond
+                                    +-300, or with over 300 digits: maybe beyond float64 or a
+                                    destination's numeric */
+    TR_JSON_DEEP = 1 << 5,       /* nesting over TR_JSON_DEEP_AT */
     TR_JSON_BIG_INT = 1 << 6,    /* an integer outside int64 */
     TR_JSON_NON_ASCII = 1 << 7,
 };
 
+enum { TR_JSON_DEEP_AT = 100 };
 enum { TR_JSON_MAX_DEPTH = 512 }; /* deeper input is refused: TR_INVALID "json.too_deep" */
 
 struct tr_json_value {
     enum tr_json_type type;
     uint32_t flags;
+    uint32_t depth;    /* levels of nesting: 0 a scalar, 1 a flat object */
     struct tr_str raw; /* the bytes from the first to the last of the value, quotes included */
 };
 
 struct tr_json {
     const char *start, *p, *end;
+    uint32_t depth;     /* objects and arrays that were opened and not passed yet */
+    uint32_t max_depth; /* allowed in all, the opened ones included; may be lowered after init */
 };
 
 static inline void tr_json_init(struct tr_json *j, struct tr_str text)
 {
-    *j = (struct tr_json){ text.p, text.p, text.p + text.n };
+    const char *p = text.p == NULL ? "" : text.p;
+    *j = (struct tr_json){ p, p, p + text.n, 0, TR_JSON_MAX_DEPTH };
 }
 
-/* Scans one whole value and stands behind it. TR_INVALID names the byte offset. */
+/* Scans one whole value and stands behind it. TR_INVALID ("json.invalid", "json.utf8",
+ * "json.too_deep", "json.cut" where the text ends too soon) names the byte offset. */
 TR_MUST_USE enum tr_rc tr_json_next(struct tr_json *j, struct tr_json_value *ret,
                                     struct tr_err *err);
 
@@ -100,7 +107,8 @@ bool tr_json_text_is(const struct tr_json_value *string, struct tr_str text);
 /* The last member of that name in a valid object. False when there is none or raw is no object. */
 TR_MUST_USE bool tr_json_find(struct tr_str object, struct tr_str name, struct tr_json_value *ret);
 
-/* A number as double, or as int64 (false when it has a fraction or exponent, or does not fit). */
+/* A number as the nearest double (beyond float64: infinity or zero with its sign), or as int64 (false
+ * when it has a fraction or exponent, or does not fit). False for other types. */
 TR_MUST_USE bool tr_json_double(const struct tr_json_value *number, double *ret);
 TR_MUST_USE bool tr_json_int64(const struct tr_json_value *number, int64_t *ret);
 

@@ -60,6 +60,12 @@ static void set_version(struct tr_uuid *u, int version)
 
 void tr_uuid_v5(const struct tr_uuid *space, const void *name, size_t n, struct tr_uuid *ret)
 {
+    tr_uuid_v5_joined(space, (struct tr_str){ name, n }, (struct tr_str){ NULL, 0 }, ret);
+}
+
+void tr_uuid_v5_joined(const struct tr_uuid *space, struct tr_str first, struct tr_str second,
+                       struct tr_uuid *ret)
+{
     unsigned char digest[SHA_DIGEST_LENGTH];
     SHA_CTX sha;
 
@@ -67,7 +73,10 @@ void tr_uuid_v5(const struct tr_uuid *space, const void *name, size_t n, struct 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* EVP costs an allocation per event */
     SHA1_Init(&sha);
     SHA1_Update(&sha, space->b, TR_UUID_BYTES);
-    SHA1_Update(&sha, name, n);
+    if (first.n > 0)
+        SHA1_Update(&sha, first.p, first.n);
+    if (second.n > 0)
+        SHA1_Update(&sha, second.p, second.n);
     SHA1_Final(digest, &sha);
 #pragma GCC diagnostic pop
     memcpy(ret->b, digest, TR_UUID_BYTES);

@@ -23,6 +23,10 @@ void tr_uuid_format(const struct tr_uuid *u, char out[TR_UUID_TEXT]);
 /* Version 5: SHA-1 of the namespace and name. */
 void tr_uuid_v5(const struct tr_uuid *space, const void *name, size_t n, struct tr_uuid *ret);
 
+/* The same of a name in two parts, as if they stood together. */
+void tr_uuid_v5_joined(const struct tr_uuid *space, struct tr_str first, struct tr_str second,
+                       struct tr_uuid *ret);
+
 /* Version 7 of a Unix time in milliseconds and ten random bytes. */
 void tr_uuid_v7(int64_t unix_ms, const uint8_t random[10], struct tr_uuid *ret);
 
