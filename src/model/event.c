@@ -110,6 +110,20 @@ size_t tr_event_unpack(const char *p, size_t n, struct tr_event *ret)
     return head.size;
 }
 
+void tr_event_settle(char *packed, int32_t project, int64_t timestamp, uint32_t more_flags,
+                     const struct tr_uuid *uuid)
+{
+    struct packed head;
+
+    memcpy(&head, packed, sizeof(head));
+    head.project = project;
+    head.timestamp = timestamp;
+    head.flags |= more_flags;
+    if (uuid != NULL)
+        head.uuid = *uuid;
+    memcpy(packed, &head, sizeof(head));
+}
+
 void tr_event_stamp(char *packed, int64_t inserted_at)
 {
     memcpy(packed + offsetof(struct packed, inserted_at), &inserted_at, sizeof(inserted_at));

@@ -52,7 +52,12 @@ void tr_event_pack(struct tr_buf *out, const struct tr_event *e);
  * not). */
 size_t tr_event_unpack(const char *p, size_t n, struct tr_event *ret);
 
-/* In place, for the store's writer: no other field of a packed event ever changes. */
+/* In place, for capture, before anybody else sees the packed event: what only the end of a request
+ * tells. more_flags are added; uuid may be NULL: it stays. */
+void tr_event_settle(char *packed, int32_t project, int64_t timestamp, uint32_t more_flags,
+                     const struct tr_uuid *uuid);
+
+/* In place, for the store's writer: no other field of a packed event ever changes after capture. */
 void tr_event_stamp(char *packed, int64_t inserted_at);
 
 /* XXH3 of event and distinct_id with their lengths: two events of one uuid that differ here are a

@@ -53,6 +53,8 @@ enum tr_chunk_plan_state { TR_CHUNK_PLANNED, TR_CHUNK_SENT, TR_CHUNK_DELIVERED }
 /* A piece of a run's plan. Bounds are frozen from the moment it is SENT. */
 struct tr_chunk {
     uint32_t n; /* number within the run, from 0 */
+    uint64_t target; /* where it was planned to go: after a change of target, chunks of the old one
+                        are no part of the plan any more (plan_add ignores this field) */
     struct tr_range range;
     enum tr_chunk_plan_state state;
     uint64_t rows; /* stored rows in it, when planned */
@@ -82,5 +84,6 @@ static inline bool tr_run_state_ended(enum tr_run_state s)
 }
 
 const char *tr_on_delivered_name(enum tr_on_delivered o); /* "skip", "replace", "append" */
+bool tr_on_delivered_parse(const char *name, enum tr_on_delivered *ret);
 
 #endif
