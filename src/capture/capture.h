@@ -20,6 +20,8 @@ struct tr_capture_in {
     struct tr_str content_encoding; /* n == 0: none */
     struct tr_str bearer;           /* v1: the Authorization token */
     struct tr_str sdk_info;         /* v1: PostHog-Sdk-Info, "name/version" */
+    struct tr_str request_time;     /* v1: PostHog-Request-Timestamp, new in each attempt; n == 0:
+                                       the body's created_at is when it was sent */
     struct tr_str body;
     const char *ip;                 /* of the client, numeric */
     int64_t now;                    /* wall clock, microseconds UTC */
