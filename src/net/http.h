@@ -67,13 +67,16 @@ struct tr_http_handler {
     /* Once per loop, on its thread; *ret_state is passed to the calls below. May be NULL. */
     TR_MUST_USE enum tr_rc (*loop_start)(void *self, struct tr_http_loop *loop, void **ret_state,
                                          struct tr_err *err);
+    /* Last call of the loop: requests may still be answered in it, those that are not are cut. Posts
+     * and timers that have not run by then never will. */
     void (*loop_stop)(void *self, void *state);
 
     /* The headers are there (body empty yet). Says how many body bytes are allowed; more gets
      * too_large(). May answer at once with tr_http_reply: then request() is not called. */
     size_t (*headers)(void *self, void *state, struct tr_http_request *req);
-    /* Fills the answer to a body over its limit (413) or that did not come (408), in the handler's
-     * own style (CORS headers, plain text). Static strings or out. */
+    /* Fills the answer to a body over its limit (413), that did not come (408) or that the budget had
+     * no room for (503), in the handler's own style (CORS headers, plain text). Static strings or
+     * out. May be NULL or leave ret->status 0: then the server's own words are used. */
     void (*too_bad)(void *self, const struct tr_http_request *req, int status, struct tr_buf *out,
                     struct tr_http_response *ret);
     /* Must lead to exactly one tr_http_reply, now or later. */
@@ -126,14 +129,25 @@ struct tr_http_post {
 };
 void tr_http_post(struct tr_http_loop *loop, struct tr_http_post *post);
 
+/* Runs fn(timer) once on the loop's thread, delay_us from now. On that thread only; the node is the
+ * caller's and free again when fn is called. Setting one that is set moves it. */
+struct tr_http_timer {
+    struct tr_http_timer *next;
+    void (*fn)(struct tr_http_timer *);
+    int64_t at_us; /* the loop's */
+    bool set;
+};
+void tr_http_timer_set(struct tr_http_loop *loop, struct tr_http_timer *timer, int64_t delay_us);
+void tr_http_timer_clear(struct tr_http_loop *loop, struct tr_http_timer *timer);
+
 /* Stops reading new request bytes on this loop (back-pressure), or goes on. */
 void tr_http_pause(struct tr_http_loop *loop, bool paused);
 
 /* The value of a header (name in any case), p == NULL when absent. */
 struct tr_str tr_http_header_get(const struct tr_http_request *req, const char *name);
 
-/* The first value of a query or form key, percent-decoded into tmp where needed ('+' is a blank);
- * p == NULL when absent, n == 0 when empty. */
+/* The first value of a query or form key, percent-decoded into tmp (cleared first) where needed ('+' is
+ * a blank); p == NULL when absent or too long for tmp, n == 0 when empty. */
 struct tr_str tr_query_get(struct tr_str query, const char *key, struct tr_buf *tmp);
 
 #endif
