@@ -1,8 +1,8 @@
 /* The HTTP face of capture: routes, CORS, limits, groups and acknowledgements.
  *
- * A loop's requests become packed events in that loop's group; turn_end hands the group to the store;
- * done() comes back through tr_http_post and answers each request. The start-up calls of SDKs are
- * answered here too. docs/capture.md is the table of routes.
+ * A loop's requests become packed events in that loop's group; turn_end hands the group to the
+ * store; done() comes back through tr_http_post and answers each request. The start-up calls of
+ * SDKs are answered here too. docs/capture.md is the table of routes.
  */
 #ifndef TR_INTAKE_INTAKE_H
 #define TR_INTAKE_INTAKE_H
@@ -20,27 +20,30 @@ struct tr_intake_options {
     size_t max_single_bytes; /* /e, /i/v0/e, /capture, /track, /engage: 20 MiB (the real server's
                                 newer code has one limit) */
     size_t max_event_bytes;
-    int64_t hold_us;         /* how long a full store is waited for: 5 s */
-    const char *trusted_proxies; /* comma-separated addresses/prefixes whose X-Forwarded-For is believed */
+    int64_t hold_us; /* how long a full store is waited for: 5 s */
+    const char
+        *trusted_proxies; /* comma-separated addresses/prefixes whose X-Forwarded-For is believed */
 };
 
 TR_MUST_USE enum tr_rc tr_intake_new(const struct tr_intake_options *o, struct tr_intake **ret,
                                      struct tr_err *err);
 void tr_intake_free(struct tr_intake *t);
 
-/* Replaces the table of capture tokens: n pairs; copied. Any thread; requests in flight keep the old
- * one. */
+/* Replaces the table of capture tokens: n pairs; copied. Any thread; requests in flight keep the
+ * old one. */
 struct tr_intake_token {
     char token[65];
     int32_t project;
 };
-TR_MUST_USE enum tr_rc tr_intake_set_tokens(struct tr_intake *t, const struct tr_intake_token *tokens,
-                                            size_t n, struct tr_err *err);
+TR_MUST_USE enum tr_rc tr_intake_set_tokens(struct tr_intake *t,
+                                            const struct tr_intake_token *tokens, size_t n,
+                                            struct tr_err *err);
 
 /* This request is the intake's (capture routes, SDK start-up calls, probes). */
 bool tr_intake_owns(enum tr_http_method method, struct tr_str path);
 
-/* The members of a tr_http_handler, for the router in app/. state is the loop's, from loop_start. */
+/* The members of a tr_http_handler, for the router in app/. state is the loop's, from loop_start.
+ */
 enum tr_rc tr_intake_loop_start(struct tr_intake *t, struct tr_http_loop *loop, void **ret_state,
                                 struct tr_err *err);
 void tr_intake_loop_stop(struct tr_intake *t, void *state);

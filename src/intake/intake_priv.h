@@ -1,0 +1,151 @@
+/* Inside of the intake. A loop's state and everything it owns is touched on that loop's thread
+ * only; shared are the options, the token table (counted, immutable) and the refused-token table.
+ */
+#ifndef TR_INTAKE_INTAKE_PRIV_H
+#define TR_INTAKE_INTAKE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "intake/intake.h"
+#include "intake/route.h"
+#include "os/thread.h"
+
+enum {
+    INTAKE_GROUP_BYTES = 8 << 20,      /* a group this long goes to the store at once */
+    INTAKE_GROUP_MAX_BYTES = 64 << 20, /* one request of the largest size, packed, fits */
+    INTAKE_KEEP_BYTES = 2 << 20,       /* rows memory an unused group keeps */
+    INTAKE_WAIT_BYTES = 16 << 20,      /* bodies waiting undecoded before the loop stops reading */
+    INTAKE_RETRY_US = 5000,            /* how often a full store or a spent budget is asked again */
+    INTAKE_LOCAL_HEADERS = 1024,
+};
+
+/* ---- tokens.c ---- */
+
+struct intake_tokens {
+    atomic_int refs;
+    size_t n;
+    struct tr_intake_token items[]; /* sorted by token */
+};
+
+void intake_tokens_unref(struct intake_tokens *t);
+tr_token_lookup intake_tokens_find; /* arg: struct intake_tokens */
+
+/* ---- proxy.c ---- */
+
+struct intake_proxies; /* who may say for whom it speaks */
+
+TR_MUST_USE enum tr_rc intake_proxies_parse(const char *list, struct intake_proxies **ret,
+                                            struct tr_err *err);
+void intake_proxies_free(struct intake_proxies *p);
+
+/* The client's address: the peer's, or what a trusted one says in X-Forwarded-For. out holds it
+ * when it is not the peer's own text. */
+const char *intake_client_ip(const struct intake_proxies *p, const struct tr_http_request *req,
+                             char out[TR_HTTP_PEER_TEXT]);
+
+/* ---- cors.c ---- */
+
+/* Header lines that let a page of any origin read the answer; out is cleared first. */
+struct tr_str intake_cors(const struct tr_http_request *req, bool preflight, struct tr_buf *out);
+
+/* ---- startup.c: what SDKs ask when they start ---- */
+
+/* Bodies; out is cleared first. token is only used after it was found to be a project's. */
+void intake_config_json(struct tr_buf *out, struct tr_str token);
+void intake_config_js(struct tr_buf *out, struct tr_str token);
+void intake_flags_json(struct tr_buf *out, bool decide);
+
+/* ---- group.c ---- */
+
+enum intake_answer { INTAKE_ANSWER_JSON, INTAKE_ANSWER_BEACON, INTAKE_ANSWER_V1 };
+
+/* A request whose events are in a group. */
+struct intake_pending {
+    struct tr_http_request *req;
+    enum intake_answer answer;
+    struct tr_capture_verdict *verdicts; /* V1: a copy; heap */
+    uint32_t n_verdicts;
+};
+
+struct intake_loop;
+
+struct intake_group {
+    struct tr_group g; /* first */
+    struct intake_loop *loop;
+    struct intake_group *next; /* in the pool, or among the finished */
+    struct intake_pending *pending;
+    size_t n_pending, cap_pending, cap_events, cap_refused;
+    enum tr_rc rc; /* what the store said */
+    struct tr_err err;
+};
+
+struct intake_group *intake_group_take(struct intake_loop *l);
+void intake_group_give(struct intake_loop *l, struct intake_group *g);
+void intake_group_free(struct intake_group *g);
+/* False when memory ran out. */
+bool intake_group_add(struct intake_group *g, const struct tr_capture_out *out,
+                      const struct intake_pending *pending);
+void intake_group_refuse(struct intake_group *g, int32_t project, uint32_t events);
+
+/* ---- intake.c ---- */
+
+/* A request that could not be decoded yet: the budget is spent, or the store has fallen behind. */
+struct intake_waiting {
+    struct intake_waiting *next;
+    struct tr_http_request *req;
+    int64_t until_us;
+};
+
+struct intake_loop {
+    struct tr_intake *t;
+    struct tr_http_loop *loop;
+    struct tr_capture_scratch *scratch;
+    struct intake_tokens *tokens;
+    uint64_t tokens_version;
+    struct intake_group *filling; /* this turn's */
+    struct intake_group *held;    /* the store was busy */
+    int64_t held_until_us;
+    struct intake_group *pool;
+    int pooled;
+    int at_store; /* groups */
+    /* between the writer's thread and the loop's: */
+    struct tr_monitor done;
+    struct intake_group *finished, **finished_end;
+    struct tr_http_post post;
+    bool posted;
+    struct intake_waiting *waiting, **waiting_end;
+    size_t waiting_bytes;
+    bool paused;
+    struct tr_http_timer timer;
+    struct tr_buf headers, body, text;
+    uint8_t random[1024]; /* for ids made here; refilled */
+    size_t random_at;
+};
+
+struct tr_intake {
+    struct tr_intake_options o;
+    struct intake_proxies *proxies;
+    pthread_mutex_t lock; /* tokens */
+    struct intake_tokens *tokens;
+    atomic_uint_fast64_t tokens_version;
+};
+
+/* ---- reply.c: every answer goes out through these ---- */
+
+/* more_headers: whole lines, or NULL. */
+void intake_reply(struct intake_loop *l, struct tr_http_request *req, int status,
+                  const char *content_type, struct tr_str body, const char *more_headers);
+void intake_reply_text(struct intake_loop *l, struct tr_http_request *req, int status,
+                       const char *text);
+void intake_reply_busy(struct intake_loop *l, struct tr_http_request *req, const char *why);
+void intake_reply_refused(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
+                          const struct tr_err *err);
+/* Answers every request of a group, by what the store said; the group goes back to the pool. */
+void intake_reply_group(struct intake_loop *l, struct intake_group *g);
+
+/* ---- other.c: routes that bring no events ---- */
+void intake_other(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
+                  struct tr_str token);
+
+#endif

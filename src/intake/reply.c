@@ -1,0 +1,168 @@
+/* Answers: exactly 200 with a body when events are stored; plain text and CORS on everything else.
+ */
+#include <stdio.h>
+
+#include "base/metric.h"
+#include "intake/intake_priv.h"
+
+TR_COUNTER(answers_2xx, "tailrace_capture_answers_total{class=\"2xx\"}",
+           "Answers of the capture routes by status class.");
+TR_COUNTER(answers_4xx, "tailrace_capture_answers_total{class=\"4xx\"}",
+           "Answers of the capture routes by status class.");
+TR_COUNTER(answers_5xx, "tailrace_capture_answers_total{class=\"5xx\"}",
+           "Answers of the capture routes by status class.");
+TR_COUNTER(unknown_tokens, "tailrace_capture_unknown_token_total",
+           "Requests whose capture token belongs to no project.");
+TR_COUNTER(stored, "tailrace_events_total{outcome=\"stored\"}",
+           "Events of answered requests by what became of them.");
+TR_COUNTER(duplicates, "tailrace_events_total{outcome=\"duplicate\"}",
+           "Events of answered requests by what became of them.");
+TR_COUNTER(conflicts, "tailrace_events_total{outcome=\"conflict\"}",
+           "Events of answered requests by what became of them.");
+
+static const char retry_header[] = "Retry-After: 2\r\n";
+
+void intake_reply(struct intake_loop *l, struct tr_http_request *req, int status,
+                  const char *content_type, struct tr_str body, const char *more_headers)
+{
+    (void)intake_cors(req, req->method == TR_HTTP_OPTIONS, &l->headers);
+    if (more_headers != NULL)
+        tr_buf_z(&l->headers, more_headers);
+    struct tr_http_response response = {
+        .status = status,
+        .content_type = content_type,
+        .body = body,
+        .headers = tr_buf_view(&l->headers),
+    };
+    tr_count(status < 400 ? &answers_2xx : status < 500 ? &answers_4xx : &answers_5xx, 1);
+    tr_http_reply(req, &response);
+}
+
+void intake_reply_text(struct intake_loop *l, struct tr_http_request *req, int status,
+                       const char *text)
+{
+    intake_reply(l, req, status, "text/plain; charset=utf-8", tr_str_of(text), NULL);
+}
+
+void intake_reply_busy(struct intake_loop *l, struct tr_http_request *req, const char *why)
+{
+    tr_buf_clear(&l->body);
+    tr_buf_printf(&l->body, "transient error, please retry: %s", why);
+    intake_reply(l, req, 503, "text/plain; charset=utf-8", tr_buf_view(&l->body), retry_header);
+}
+
+static int status_of(const char *id)
+{
+    static const struct {
+        const char *id;
+        int status;
+    } statuses[] = {
+        { "capture.no_token", 401 },      { "capture.bad_token", 401 },
+        { "capture.unknown_token", 401 }, { "capture.too_large", 413 },
+        { "capture.bad_encoding", 415 },
+    };
+
+    for (size_t i = 0; id != NULL && i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        if (strcmp(statuses[i].id, id) == 0)
+            return statuses[i].status;
+    return 400;
+}
+
+/* The v1 way to say no: {"error", "error_description"}. */
+static struct tr_str v1_problem(struct intake_loop *l, const char *id, const char *text)
+{
+    const char *dot = strchr(id, '.');
+
+    tr_buf_clear(&l->body);
+    tr_buf_z(&l->body, "{\"error\":");
+    tr_buf_json_str(&l->body, tr_str_of(dot == NULL ? id : dot + 1));
+    tr_buf_z(&l->body, ",\"error_description\":");
+    tr_buf_json_str(&l->body, tr_str_of(text));
+    tr_buf_ch(&l->body, '}');
+    return tr_buf_view(&l->body);
+}
+
+void intake_reply_refused(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
+                          const struct tr_err *err)
+{
+    char text[600];
+    const char *id = err->id == NULL ? "capture.invalid" : err->id;
+
+    if (strcmp(id, "capture.unknown_token") == 0)
+        tr_count(&unknown_tokens, 1);
+    (void)tr_err_text(err, text, sizeof(text));
+    size_t n = strlen(text);
+    if (err->hint != NULL && n < sizeof(text))
+        (void)snprintf(text + n, sizeof(text) - n, " (%s)", err->hint);
+    if (route == TR_ROUTE_V1)
+        intake_reply(l, req, status_of(id), "application/json", v1_problem(l, id, text), NULL);
+    else
+        intake_reply_text(l, req, status_of(id), text);
+}
+
+static void reply_v1(struct intake_loop *l, struct intake_pending *p)
+{
+    struct tr_str request_id = tr_http_header_get(p->req, "posthog-request-id");
+    char line[160] = "";
+    char text[TR_UUID_TEXT];
+
+    tr_buf_clear(&l->body);
+    tr_buf_z(&l->body, "{\"results\":{");
+    for (uint32_t i = 0; i < p->n_verdicts; i++) {
+        const struct tr_capture_verdict *v = &p->verdicts[i];
+        tr_uuid_format(&v->uuid, text);
+        tr_buf_printf(&l->body, "%s\"%s\":{\"result\":\"%s\"", i == 0 ? "" : ",", text,
+                      v->refused           ? "drop"
+                      : v->details != NULL ? "warning"
+                                           : "ok");
+        if (v->details != NULL) {
+            tr_buf_z(&l->body, ",\"details\":");
+            tr_buf_json_str(&l->body, tr_str_of(v->details));
+        }
+        tr_buf_ch(&l->body, '}');
+    }
+    tr_buf_z(&l->body, "}}");
+    if (request_id.n > 0 && request_id.n < 100)
+        (void)snprintf(line, sizeof(line), "PostHog-Request-Id: %.*s\r\n", TR_STR_ARGS(request_id));
+    intake_reply(l, p->req, 200, "application/json", tr_buf_view(&l->body), line);
+}
+
+static void reply_stored(struct intake_loop *l, struct intake_pending *p)
+{
+    switch (p->answer) {
+    case INTAKE_ANSWER_JSON:
+        intake_reply(l, p->req, 200, "application/json", TR_STR("{\"status\":\"Ok\"}"), NULL);
+        break;
+    case INTAKE_ANSWER_BEACON:
+        intake_reply(l, p->req, 204, NULL, TR_STR(""), NULL);
+        break;
+    case INTAKE_ANSWER_V1:
+        reply_v1(l, p);
+        break;
+    }
+}
+
+static void count_outcomes(const struct intake_group *g)
+{
+    int64_t counts[3] = { 0 };
+
+    for (size_t i = 0; i < g->g.n_events; i++)
+        counts[g->g.events[i].outcome]++;
+    tr_count(&stored, counts[TR_EVENT_STORED]);
+    tr_count(&duplicates, counts[TR_EVENT_DUPLICATE]);
+    tr_count(&conflicts, counts[TR_EVENT_CONFLICT]);
+}
+
+void intake_reply_group(struct intake_loop *l, struct intake_group *g)
+{
+    if (g->rc == TR_OK)
+        count_outcomes(g);
+    for (size_t i = 0; i < g->n_pending; i++) {
+        struct intake_pending *p = &g->pending[i];
+        if (g->rc == TR_OK)
+            reply_stored(l, p);
+        else
+            intake_reply_busy(l, p->req, g->err.cause);
+    }
+    intake_group_give(l, g);
+}
