@@ -44,7 +44,8 @@ struct tr_run_query {
     int limit;
 };
 
-/* A row of an export as it is kept. Views are valid during the callback; export_get copies into buf. */
+/* A row of an export as it is kept. Views are valid during the callback; those of export_get point into
+ * buf, which the caller frees (tr_buf_fini). */
 struct tr_export_row {
     struct tr_uuid id;
     int32_t project;
@@ -57,9 +58,11 @@ struct tr_export_row {
 
 struct tr_delivered {
     struct tr_range range;
+    struct tr_range chunk; /* the bounds in the key it was delivered under; range is what later
+                              replacements have left of it */
     struct tr_uuid run_id;
     uint32_t generation;
-    bool is_empty; /* no event was in it: there is no chunk at the destination */
+    bool is_empty; /* nothing was sent for it: there is no chunk at the destination */
 };
 
 struct tr_meta {
@@ -93,6 +96,9 @@ struct tr_meta_ops {
                                            struct tr_err *);
 
     /* ---- exports: the body as JSON text (public part) and the sealed secrets as opaque bytes ---- */
+    /* create fills id (when nil), version and the instants. update writes body, sealed, target and
+     * target_text, raises version, and leaves paused alone (export_pause is the only way to change
+     * it); with e->version not 0 it is TR_REFUSED "meta.changed" when that is not the present one. */
     TR_MUST_USE enum tr_rc (*export_create)(struct tr_meta *, struct tr_export *e, struct tr_str body,
                                             struct tr_str sealed, struct tr_err *);
     TR_MUST_USE enum tr_rc (*export_update)(struct tr_meta *, struct tr_export *e, struct tr_str body,
@@ -100,6 +106,7 @@ struct tr_meta_ops {
     /* body and sealed are filled; deleted exports are found too. */
     TR_MUST_USE enum tr_rc (*export_get)(struct tr_meta *, const struct tr_uuid *id,
                                          struct tr_export_row *ret, struct tr_err *);
+    /* By creation, without deleted ones. */
     TR_MUST_USE enum tr_rc (*export_list)(struct tr_meta *, int32_t project, /* 0: all */
                                           bool (*each)(void *, const struct tr_export_row *),
                                           void *arg, struct tr_err *);
@@ -110,8 +117,8 @@ struct tr_meta_ops {
                                             struct tr_err *);
 
     /* ---- scheduling ---- */
-    /* Up to where scheduled runs of an export exist (end of the last interval made). Moves only
-     * forward; run_schedule moves it with the run it makes. */
+    /* Up to where scheduled runs of an export exist (end of the last interval made); INT64_MIN: none
+     * yet. Moves only forward; run_schedule moves it with the run it makes. */
     TR_MUST_USE enum tr_rc (*cursor_get)(struct tr_meta *, const struct tr_uuid *export_id,
                                          int64_t *ret, struct tr_err *);
     TR_MUST_USE enum tr_rc (*cursor_set)(struct tr_meta *, const struct tr_uuid *export_id, int64_t to,
@@ -125,28 +132,33 @@ struct tr_meta_ops {
     /* ---- running ---- */
     /* Claims the oldest run that is due (STARTING with not_before <= now, RETRYING with
      * next_attempt_at <= now, RUNNING whose lease ran out), raises fence and attempts, sets RUNNING.
-     * Runs of paused exports are left alone unless they belong to a backfill. *ret_found false: none;
-     * then *ret_next says when the next one falls due (INT64_MAX: never). */
+     * Runs of paused exports are left alone unless they belong to a backfill; of the scheduled runs of
+     * an export only one is at work at a time; exports with few runs at work come before those with
+     * many. Runs that were asked to stop and whose worker is gone become CANCELLED. *ret_found false:
+     * none; then *ret_next says when the next one falls due (INT64_MAX: never). */
     TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, int64_t now,
                                         int64_t lease_us, struct tr_run *ret, bool *ret_found,
                                         int64_t *ret_next, struct tr_err *);
     /* Extends the lease; *ret_cancel says whether somebody asked the run to stop. */
     TR_MUST_USE enum tr_rc (*run_renew)(struct tr_meta *, const struct tr_uuid *id, int64_t fence,
                                         int64_t lease_until, bool *ret_cancel, struct tr_err *);
-    /* At start: every RUNNING run is due at once (its worker died with the process). */
+    /* At start: every RUNNING run is STARTING and due at once (its worker died with the process). */
     TR_MUST_USE enum tr_rc (*run_release_all)(struct tr_meta *, struct tr_err *);
 
     /* Ranges that a plan of this run must leave out: delivered ones of (export, target), any
      * generation (unless on_delivered is replace or append), and the chunks of other runs of that
-     * target that are not ended or have SENT chunks. Sorted; chunks already in this run's own plan are
-     * not in it. */
+     * target that are not ended or have SENT chunks. Sorted, apart from each other, cut to the run's
+     * interval; chunks already in this run's own plan are not in it. The caller must then plan all
+     * that is left: what others hold now is remembered for run_finish. Caller frees. */
     TR_MUST_USE enum tr_rc (*run_taken)(struct tr_meta *, const struct tr_run *run, uint64_t target,
                                         struct tr_range **ret, size_t *ret_n, struct tr_err *);
     /* Adds chunks (numbered on from the last) to the plan; TR_TRANSIENT "meta.range_taken" when one
      * meets a range of run_taken by now: plan again. */
     TR_MUST_USE enum tr_rc (*plan_add)(struct tr_meta *, const struct tr_run *run, uint64_t target,
                                        const struct tr_chunk *chunks, size_t n, struct tr_err *);
-    /* The run's chunks in order; caller frees. */
+    /* PLANNED chunks of the run go: what was never sent is planned anew. */
+    TR_MUST_USE enum tr_rc (*plan_drop)(struct tr_meta *, const struct tr_run *run, struct tr_err *);
+    /* The run's chunks of the export's present target, in order; caller frees. */
     TR_MUST_USE enum tr_rc (*plan_get)(struct tr_meta *, const struct tr_uuid *run_id,
                                        struct tr_chunk **ret, size_t *ret_n, struct tr_err *);
     /* Before the first byte of a chunk leaves. */
@@ -159,13 +171,20 @@ struct tr_meta_ops {
                                          const struct tr_reject *rejects, size_t n_rejects,
                                          struct tr_err *);
     TR_MUST_USE enum tr_rc (*chunk_absent)(struct tr_meta *, const struct tr_run *run, uint32_t n,
-                                           struct tr_err *); /* SENT back to PLANNED */
+                                           struct tr_err *); /* SENT, or done without deliver, back
+                                                                to PLANNED */
     /* Ends an attempt: state, account, error, next_attempt_at from run. With COMPLETED and deliver_run
-     * all its chunks become delivered ranges now (destinations that commit by run); a range without
-     * any event counts as delivered too. Plans of ended runs lose their PLANNED chunks. */
+     * all its chunks become delivered ranges now (destinations that commit by run). Nothing else
+     * becomes delivered: ranges without events need no record, and what is left of the interval may
+     * have been somebody else's a moment ago. Plans of ended runs lose their PLANNED chunks, whoever
+     * ended them. attempts is written too. A run that was asked to stop becomes CANCELLED instead of
+     * STARTING or RETRYING. COMPLETED is TR_TRANSIENT "meta.range_freed" when a part that another run
+     * held at the last run_taken came free undelivered (plan again), and a run that completed around a
+     * part that others hold becomes STARTING again when that part comes free. */
     TR_MUST_USE enum tr_rc (*run_finish)(struct tr_meta *, const struct tr_run *run, uint64_t target,
                                          bool deliver_run, struct tr_err *);
-    /* A person: FAILED or CANCELLED -> STARTING. TR_REFUSED "run.not_failed" otherwise. */
+    /* A person: FAILED or CANCELLED -> STARTING, attempts 0. TR_REFUSED "run.not_failed" otherwise. A
+     * FAILED backfill that it belongs to runs again. */
     TR_MUST_USE enum tr_rc (*run_retry)(struct tr_meta *, const struct tr_uuid *id, int64_t now,
                                         struct tr_run *ret, struct tr_err *);
     /* A person: STARTING and RETRYING become CANCELLED at once, RUNNING gets cancel_asked. TR_REFUSED
@@ -201,6 +220,7 @@ struct tr_meta_ops {
 
     /* ---- logs and rejects ---- */
     TR_MUST_USE enum tr_rc (*log_add)(struct tr_meta *, const struct tr_log_line *, struct tr_err *);
+    /* Newest first; the last 10,000 lines of an export are kept. limit 0: all. */
     TR_MUST_USE enum tr_rc (*log_list)(struct tr_meta *, const struct tr_uuid *export_id,
                                        const struct tr_uuid *run_id, /* nil: all of the export */
                                        int limit, bool (*each)(void *, const struct tr_log_line *),
