@@ -1,0 +1,19 @@
+/* The destination "File": rows into files of a folder, one file per chunk.
+ *
+ *   <path>/<export id>/g<generation>/<lo>-<hi>.jsonl[.gz|.zst]     a chunk
+ *   <path>/<export id>/g<generation>/<lo>-<hi>_manifest.json       a run: the files that count
+ *
+ * Names come from the key alone, a file appears whole or not at all, and a chunk counts once the
+ * manifest of its run names it. docs/destinations/file.md is the page for people.
+ */
+#ifndef TR_DEST_FILE_FILE_H
+#define TR_DEST_FILE_FILE_H
+
+#include "dest/dest.h"
+
+extern const struct tr_dest_ops tr_dest_file_ops;
+
+/* The columns of an export of events that names none. Ends with NULL. */
+extern const char *const tr_dest_file_events[];
+
+#endif

@@ -1,0 +1,128 @@
+/* Shared by the files of this folder only. */
+#ifndef TR_DEST_FILE_FILE_PRIV_H
+#define TR_DEST_FILE_FILE_PRIV_H
+
+#include <sys/types.h>
+
+#include "dest/file/file.h"
+#include "encode/compress.h"
+
+enum {
+    FILE_PATH_MAX = 1024, /* bytes of the option */
+    FILE_NAME = 128,
+    FILE_PATH = 2048, /* bytes of any path made here */
+    FILE_SHA256 = 32,
+};
+
+/* What a file of rows holds. */
+struct file_facts {
+    uint64_t rows, bytes;
+    unsigned char sha256[FILE_SHA256]; /* of the bytes as they lie on the disk */
+};
+
+/* Chunks that this object wrote: their manifest need not read them again. */
+struct file_written {
+    struct tr_key key;
+    enum tr_compression compression;
+    struct file_facts facts;
+};
+
+struct file_dest {
+    struct tr_dest base;
+    char root[FILE_PATH_MAX + 1]; /* the folder, as file_clean_path makes it */
+    enum tr_compression compression;
+    bool prepared;
+    struct tr_projection projection;
+    char *names[TR_BATCH_COLUMNS]; /* owned; projection.name points at them */
+    struct file_written *written;
+    size_t n_written, cap_written;
+};
+
+struct file_dest *file_dest_of(struct tr_dest *d);
+
+/* ---- file_conf.c ---- */
+
+extern const struct tr_option file_options[];
+
+enum tr_rc file_validate(const struct tr_conf *c, struct tr_err *err);
+void file_target(const struct tr_conf *c, struct tr_buf *out);
+
+/* An absolute path with single slashes, no "." and none at its end. False when it is not absolute,
+ * holds ".." or does not fit. */
+bool file_clean_path(const char *path, char out[FILE_PATH_MAX + 1]);
+
+/* ---- file_name.c: pure ---- */
+
+/* "<root>/<export id>": all that an export owns. */
+void file_export_folder(const struct file_dest *d, const struct tr_uuid *export_id,
+                        char out[FILE_PATH]);
+/* "<root>/<export id>/tmp" */
+void file_temp_folder(const struct file_dest *d, const struct tr_uuid *export_id,
+                      char out[FILE_PATH]);
+/* "<root>/<export id>/g<generation>", with "-e<epoch>" behind it from the store's second epoch on.
+ */
+void file_folder(const struct file_dest *d, const struct tr_key *key, char out[FILE_PATH]);
+/* "<lo>-<hi>.jsonl.gz" */
+void file_chunk_name(struct tr_range range, enum tr_compression c, char out[FILE_NAME]);
+/* "<lo>-<hi>_manifest.json" */
+void file_manifest_name(struct tr_range range, char out[FILE_NAME]);
+/* folder + "/" + name */
+void file_join(const char *folder, const char *name, char out[FILE_PATH]);
+
+/* ---- file_place.c: the file system ---- */
+
+/* "<what> <path>: <errno>" with the class, id and hint that errno deserves. */
+enum tr_rc file_fail(struct tr_err *err, int error, const char *what, const char *path);
+
+/* Every missing folder of an absolute path, durably. ret_made (may be NULL) counts them. */
+TR_MUST_USE enum tr_rc file_make_folders(const char *path, size_t *ret_made, struct tr_err *err);
+TR_MUST_USE enum tr_rc file_sync_folder(const char *path, struct tr_err *err);
+
+/* A new file of a name that no other attempt has, in folder (made when absent). */
+TR_MUST_USE enum tr_rc file_temp_open(const char *folder, const char *name,
+                                      char ret_path[FILE_PATH], int *ret_fd, struct tr_err *err);
+/* Removes what dead processes left there more than an hour ago. */
+void file_temp_clean(const char *folder);
+
+TR_MUST_USE enum tr_rc file_write_all(int fd, const char *path, const void *p, size_t n,
+                                      struct tr_err *err);
+/* fsync and close; *fd becomes -1. */
+TR_MUST_USE enum tr_rc file_settle(int *fd, const char *path, struct tr_err *err);
+
+TR_MUST_USE enum tr_rc file_may_go_on(const struct tr_ctx *cx, struct tr_err *err);
+
+/* ---- file_read.c ---- */
+
+/* A line without its end; the view is valid during the call. */
+typedef enum tr_rc file_each_line(void *arg, struct tr_str line, struct tr_err *err);
+
+/* The file of a chunk, whatever its compression; the configured one first. False: there is none. */
+bool file_find(const struct file_dest *d, const struct tr_key *key, char ret_path[FILE_PATH],
+               enum tr_compression *ret);
+
+/* Reads a whole file of rows. each may be NULL. TR_INVALID when it is not whole or damaged. */
+TR_MUST_USE enum tr_rc file_read_rows(const struct tr_ctx *cx, const char *path,
+                                      enum tr_compression c, file_each_line *each, void *arg,
+                                      struct file_facts *ret, struct tr_err *err);
+
+/* ---- operations ---- */
+
+enum tr_rc file_begin(const struct tr_ctx *cx, struct tr_dest *dest,
+                      const struct tr_load_spec *spec, struct tr_load **ret, struct tr_err *err);
+enum tr_rc file_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
+                       enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
+                       struct tr_err *err);
+enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *run,
+                       const struct tr_key *chunks, const struct tr_receipt *receipts, size_t n,
+                       struct tr_err *err);
+enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
+                        size_t n_keys, const struct tr_uuid *uuids, size_t n,
+                        struct tr_recount *ret, struct tr_err *err);
+enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
+                     struct tr_err *err);
+extern const struct tr_dest_test file_tests[];
+
+/* A generation whose chunks take the place of older ones has this file in its folder. */
+#define FILE_REPLACES_MARK "replaces"
+
+#endif

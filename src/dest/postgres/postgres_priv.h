@@ -1,0 +1,263 @@
+/* The private parts of the destination "Postgres".
+ *
+ * postgres.c          the table of functions, open and close
+ * postgres_conf.c     options, what goes beyond their table, the target's text
+ * postgres_class.c    SQLSTATE -> outcome class (pure)
+ * postgres_conn.c     one connection: connect, run, wait, give up
+ * postgres_fit.c      the columns of a table against those of an export (pure)
+ * postgres_table.c    prepare: read or create table and ledger
+ * postgres_ledger.c   the ledger's rows: insert, counts, lookup
+ * postgres_load.c     one chunk: ledger row, COPY, commit
+ * postgres_careful.c  the same where rows are bad: find them one by one
+ * postgres_test.c     the steps of "test this connection"
+ * postgres_recount.c  uuids present at the table
+ */
+#ifndef TR_DEST_POSTGRES_PRIV_H
+#define TR_DEST_POSTGRES_PRIV_H
+
+#include <libpq-fe.h>
+
+#include "dest/dest.h"
+#include "dest/postgres/postgres.h"
+#include "encode/pgcopy.h"
+
+enum {
+    PG_NAME_BYTES = 63,       /* of an identifier; the server cuts longer ones in silence */
+    PG_FLUSH_BYTES = 262144,  /* tuples are sent when so many bytes have gathered */
+    PG_UUIDS_AT_ONCE = 20000, /* in one array parameter */
+    PG_MIN_VERSION = 120000,
+};
+
+#define PG_LEDGER "tailrace_ledger"
+
+/* --- outcome classes --- */
+
+enum pg_about {
+    PG_ELSE,
+    PG_ROWS, /* some row's values: look for it */
+    PG_RACE, /* somebody else created the same thing at the same time */
+};
+
+struct pg_class {
+    enum tr_rc rc;
+    enum pg_about about;
+    const char *id;
+    const char *hint;
+};
+
+/* sqlstate: five characters; message: the primary message, for what the code alone does not say. */
+struct pg_class pg_classify(const char *sqlstate, const char *message);
+
+/* The same for a connection that was not made. message is libpq's, with verbosity "verbose" (so
+ * that it holds the SQLSTATE); cause gets the line that says why. */
+struct pg_class pg_classify_connect(const char *message, char *cause, size_t cap);
+
+/* --- fitting --- */
+
+/* A column of the table, from pg_attribute; domains are taken as what they are made of. */
+struct pg_column {
+    char name[PG_NAME_BYTES + 1];
+    char type_name[80]; /* as the server prints it */
+    uint32_t type;      /* oid */
+    int32_t typmod;
+    bool not_null, has_default, generated;
+};
+
+struct pg_fit {
+    struct tr_pgcopy copy;
+    const char
+        *name[TR_BATCH_COLUMNS]; /* of each column of copy, at the table; into the projection */
+    int uuid;                    /* index into copy of the model's key column, or -1 */
+};
+
+/* What a column of the model becomes in a table that is created. */
+const char *pg_fit_create_type(const struct tr_schema *s, int column);
+
+/* TR_REFUSED "postgres.column_type", "postgres.column_required", "postgres.no_common_column". */
+TR_MUST_USE enum tr_rc pg_fit(const struct tr_projection *p, const struct pg_column *columns,
+                              size_t n, struct pg_fit *ret, struct tr_notice_sink *notices,
+                              struct tr_err *err);
+
+/* --- the object --- */
+
+struct pg_load;
+
+struct pg_dest {
+    struct tr_dest base;
+    const struct tr_conf *conf; /* valid until close */
+    const char *schema, *table; /* as configured */
+    int ca_fd;                  /* a memory file with the CA's certificate, or -1 */
+
+    PGconn *conn;   /* NULL: none */
+    bool reused;    /* it has done work before */
+    uint64_t spoke; /* notices the server sent */
+    uint64_t line;  /* the tuple of a COPY that the last error named, or 0 */
+
+    char *table_sql, *ledger_sql; /* "schema"."name", quoted */
+
+    bool prepared;
+    struct tr_projection projection; /* names are copies in names */
+    char *names;
+    struct pg_fit fit;
+    char *copy_sql;       /* COPY .. FROM STDIN */
+    struct tr_buf out;    /* tuples on their way */
+    struct pg_load *load; /* the one that is open, or NULL */
+};
+
+struct pg_dest *pg_dest_of(struct tr_dest *d);
+
+/* --- configuration --- */
+
+extern const struct tr_option pg_options[];
+enum tr_rc pg_conf_validate(const struct tr_conf *c, struct tr_err *err) TR_MUST_USE;
+void pg_conf_target(const struct tr_conf *c, struct tr_buf *out);
+
+/* Keywords and values for PQconnectStartParams; they point into conf, scratch and static text. */
+enum { PG_PARAMS = 32, PG_PARAMS_SCRATCH = 192 };
+struct pg_params {
+    const char *key[PG_PARAMS], *value[PG_PARAMS];
+    size_t n;
+    char scratch[PG_PARAMS_SCRATCH];
+};
+void pg_conf_params(const struct tr_conf *c, int ca_fd, struct pg_params *ret);
+
+/* --- one connection --- */
+
+/* Connects when there is no connection. */
+TR_MUST_USE enum tr_rc pg_open(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err);
+
+/* Leaves the connection idle: ends a COPY, rolls back a transaction, for at most a second; closes
+ * it when that does not work. Cannot fail. */
+void pg_reset(struct pg_dest *d);
+/* Closes it; asks the server first to stop what it is doing. */
+void pg_drop(struct pg_dest *d);
+
+/* Opens a transaction that ends by itself when the deadline passes or this process goes silent.
+ * lock_ms: how long to wait for a lock (0: as long as the deadline allows). A connection that turns
+ * out to have died since its last use is made anew. */
+TR_MUST_USE enum tr_rc pg_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms,
+                                struct tr_err *err);
+
+/* Runs one statement with text parameters. ret may be NULL; else the caller clears it. The class of
+ * a server's error goes to ret_class when that is not NULL. */
+TR_MUST_USE enum tr_rc pg_run(const struct tr_ctx *cx, struct pg_dest *d, const char *sql, int n,
+                              const char *const *params, PGresult **ret, struct pg_class *ret_class,
+                              struct tr_err *err);
+
+/* The answer to what was sent: the last result, or the first error. Same outputs. */
+TR_MUST_USE enum tr_rc pg_answer(const struct tr_ctx *cx, struct pg_dest *d, PGresult **ret,
+                                 struct pg_class *ret_class, struct tr_err *err);
+
+/* Commits; TR_AMBIGUOUS when the answer is lost. */
+TR_MUST_USE enum tr_rc pg_commit(const struct tr_ctx *cx, struct pg_dest *d,
+                                 struct pg_class *ret_class, struct tr_err *err);
+
+/* Sends bytes of a COPY, in pieces, waiting for the socket. */
+TR_MUST_USE enum tr_rc pg_put(const struct tr_ctx *cx, struct pg_dest *d, const char *p, size_t n,
+                              struct tr_err *err);
+/* The end of the rows; pg_answer() brings the verdict. */
+TR_MUST_USE enum tr_rc pg_put_end(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err);
+/* The server said something while rows were being sent that was no notice: an error, as a rule. */
+bool pg_interrupted(struct pg_dest *d);
+
+/* "the connection broke", with what libpq says. */
+enum tr_rc pg_fail_lost(struct pg_dest *d, struct tr_err *err);
+/* From a server's error. */
+enum tr_rc pg_fail_result(struct pg_dest *d, const PGresult *r, struct pg_class *ret_class,
+                          struct tr_err *err);
+
+static inline void pg_result_cleanup(PGresult **r)
+{
+    PQclear(*r);
+}
+
+/* Milliseconds that are left; 0 when there is no deadline, at least 1 otherwise. */
+int64_t pg_left_ms(const struct tr_ctx *cx);
+
+/* --- table and ledger --- */
+
+/* Inside a transaction that the caller opened: makes what is missing and fits the projection. */
+TR_MUST_USE enum tr_rc pg_table_prepare(const struct tr_ctx *cx, struct pg_dest *d,
+                                        const struct tr_projection *p, struct pg_fit *ret,
+                                        struct tr_notice_sink *notices, struct pg_class *ret_class,
+                                        struct tr_err *err);
+/* The schema exists and this user may look into it. */
+TR_MUST_USE enum tr_rc pg_table_schema(const struct tr_ctx *cx, struct pg_dest *d,
+                                       struct tr_err *err);
+enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                      struct tr_notice_sink *notices, struct tr_err *err) TR_MUST_USE;
+/* Inside the transaction, after a COPY (whose lock keeps the table as it is): the columns are still
+ * of the types that the tuples were made for. Binary tuples would not show it: a timestamp is a
+ * bigint. */
+TR_MUST_USE enum tr_rc pg_table_unchanged(const struct tr_ctx *cx, struct pg_dest *d,
+                                          struct tr_err *err);
+/* "COPY table (columns) FROM STDIN (FORMAT binary)", or NULL without memory. */
+char *pg_table_copy_sql(const struct pg_dest *d, const struct pg_fit *fit);
+/* A name quoted for SQL, appended. */
+void pg_quote(struct tr_buf *out, const char *name);
+
+extern const char pg_ledger_columns[]; /* of CREATE TABLE */
+TR_MUST_USE enum tr_rc pg_ledger_insert(const struct tr_ctx *cx, struct pg_dest *d,
+                                        const struct tr_key *key, struct pg_class *ret_class,
+                                        struct tr_err *err);
+TR_MUST_USE enum tr_rc pg_ledger_finish(const struct tr_ctx *cx, struct pg_dest *d,
+                                        const struct tr_key *key, const struct tr_receipt *r,
+                                        struct tr_err *err);
+/* Outside a transaction: ret->was_there is false when there is no such row. */
+TR_MUST_USE enum tr_rc pg_ledger_read(const struct tr_ctx *cx, struct pg_dest *d,
+                                      const struct tr_key *key, struct tr_receipt *ret,
+                                      struct tr_err *err);
+enum tr_rc pg_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
+                     enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
+                     struct tr_err *err) TR_MUST_USE;
+
+/* --- test steps --- */
+
+extern const struct tr_dest_test pg_tests[];
+enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
+                   struct tr_err *err) TR_MUST_USE;
+
+/* --- loads --- */
+
+struct pg_load {
+    struct tr_load base;
+    struct pg_dest *d;
+    struct tr_load_spec spec;
+    struct tr_receipt receipt;
+    uint64_t copied; /* tuples of the COPY that is open */
+    bool swallow;    /* another attempt delivered this key: rows are ignored */
+    bool in_copy, flushed;
+};
+
+enum tr_rc pg_load_begin(const struct tr_ctx *cx, struct tr_dest *dest,
+                         const struct tr_load_spec *spec, struct tr_load **ret,
+                         struct tr_err *err) TR_MUST_USE;
+
+TR_MUST_USE enum tr_rc pg_copy_start(const struct tr_ctx *cx, struct pg_dest *d,
+                                     struct tr_err *err);
+/* Encodes n rows into the open COPY, those of the list or (NULL) the first n, and sends what has
+ * gathered. l->copied counts the tuples. */
+TR_MUST_USE enum tr_rc pg_copy_rows(const struct tr_ctx *cx, struct pg_load *l,
+                                    const struct tr_batch *b, const size_t *rows, size_t n,
+                                    struct tr_err *err);
+/* Sends the rest and reads the verdict. ret_line, when not NULL, gets the tuple that the server
+ * named in its refusal, from 1, or 0. */
+TR_MUST_USE enum tr_rc pg_copy_end(const struct tr_ctx *cx, struct pg_load *l,
+                                   struct pg_class *ret_class, uint64_t *ret_line,
+                                   struct tr_err *err);
+void pg_reject(struct pg_load *l, const struct tr_batch *b, size_t row, const char *reason);
+
+TR_MUST_USE enum tr_rc pg_careful_rows(const struct tr_ctx *cx, struct pg_load *l,
+                                       const struct tr_batch *b, struct tr_err *err);
+/* N of "COPY events, line N", or 0. */
+uint64_t pg_careful_line(const char *context);
+
+enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
+                      size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
+                      struct tr_err *err) TR_MUST_USE;
+/* "uuid" or "text": what the table's uuid column is compared as. */
+const char *pg_uuid_type(const struct pg_fit *fit);
+/* '{uuid,uuid}' of n uuids into out (cleared). */
+void pg_uuid_array(struct tr_buf *out, const struct tr_uuid *uuids, size_t n);
+
+#endif

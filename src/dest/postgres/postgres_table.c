@@ -1,0 +1,419 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "dest/postgres/postgres_priv.h"
+
+enum { MAX_COLUMNS = 1600, SQL_BYTES = 65536 };
+
+void pg_quote(struct tr_buf *out, const char *name)
+{
+    tr_buf_ch(out, '"');
+    for (; *name != '\0'; name++) {
+        if (*name == '"')
+            tr_buf_ch(out, '"');
+        tr_buf_ch(out, *name);
+    }
+    tr_buf_ch(out, '"');
+}
+
+static enum tr_rc run_text(const struct tr_ctx *cx, struct pg_dest *d, struct tr_buf *sql,
+                           struct pg_class *ret_class, struct tr_err *err)
+{
+    tr_buf_ch(sql, '\0');
+    if (sql->failed)
+        return tr_fail_oom(err);
+    return pg_run(cx, d, sql->p, 0, NULL, NULL, ret_class, err);
+}
+
+static bool is_true(const PGresult *r, int row, int column)
+{
+    return PQgetvalue(r, row, column)[0] == 't';
+}
+
+/* --- the schema --- */
+
+static enum tr_rc read_schema(const struct tr_ctx *cx, struct pg_dest *d, bool *ret_may_create,
+                              struct tr_err *err)
+{
+    static const char sql[] = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'),"
+                              " pg_catalog.has_schema_privilege(n.oid, 'CREATE')"
+                              " FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
+    TR_CLEANUP(pg_result_cleanup) PGresult *r = NULL;
+
+    enum tr_rc rc = pg_run(cx, d, sql, 1, &d->schema, &r, NULL, err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "read schema %s", d->schema);
+    if (PQntuples(r) == 0)
+        return tr_fail(err, TR_REFUSED, "postgres.no_schema",
+                       "CREATE SCHEMA <schema>; GRANT USAGE, CREATE ON SCHEMA <schema> TO <user>",
+                       "schema %s does not exist in database %s", d->schema, PQdb(d->conn));
+    if (!is_true(r, 0, 0))
+        return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                       "GRANT USAGE, CREATE ON SCHEMA <schema> TO <user>",
+                       "user %s may not use schema %s", PQuser(d->conn), d->schema);
+    *ret_may_create = is_true(r, 0, 1);
+    return TR_OK;
+}
+
+enum tr_rc pg_table_schema(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err)
+{
+    bool may_create;
+
+    return read_schema(cx, d, &may_create, err);
+}
+
+/* --- one relation --- */
+
+struct relation {
+    bool exists;
+    char kind; /* pg_class.relkind */
+    bool may_insert, may_select, may_update;
+};
+
+static enum tr_rc read_relation(const struct tr_ctx *cx, struct pg_dest *d, const char *name,
+                                struct relation *ret, struct tr_err *err)
+{
+    static const char sql[] =
+        "SELECT c.relkind,"
+        " pg_catalog.has_any_column_privilege(c.oid, 'INSERT'),"
+        " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
+        " pg_catalog.has_table_privilege(c.oid, 'UPDATE')"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = $1 AND c.relname = $2";
+    const char *const params[] = { d->schema, name };
+    TR_CLEANUP(pg_result_cleanup) PGresult *r = NULL;
+
+    enum tr_rc rc = pg_run(cx, d, sql, 2, params, &r, NULL, err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "read table %s", name);
+    *ret = (struct relation){ 0 };
+    if (PQntuples(r) == 0)
+        return TR_OK;
+    ret->exists = true;
+    ret->kind = PQgetvalue(r, 0, 0)[0];
+    ret->may_insert = is_true(r, 0, 1);
+    ret->may_select = is_true(r, 0, 2);
+    ret->may_update = is_true(r, 0, 3);
+    if (ret->kind != 'r' && ret->kind != 'p')
+        return tr_fail(err, TR_REFUSED, "postgres.not_a_table", "choose another table_name",
+                       "%s.%s is not a table", d->schema, name);
+    return TR_OK;
+}
+
+static void copy_text(char *to, size_t cap, const PGresult *r, int row, int column)
+{
+    (void)snprintf(to, cap, "%s", PQgetvalue(r, row, column));
+}
+
+/* Columns in order; *ret is for the caller to free. */
+static enum tr_rc read_columns(const struct tr_ctx *cx, struct pg_dest *d, const char *name,
+                               struct pg_column **ret, size_t *ret_n, struct tr_err *err)
+{
+    static const char sql[] =
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),"
+        " CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END,"
+        " CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END,"
+        " a.attnotnull OR t.typnotnull,"
+        " a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, a.attgenerated <> ''"
+        " FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid"
+        " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+        " WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped"
+        " ORDER BY a.attnum";
+    const char *const params[] = { d->schema, name };
+    TR_CLEANUP(pg_result_cleanup) PGresult *r = NULL;
+
+    enum tr_rc rc = pg_run(cx, d, sql, 2, params, &r, NULL, err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "read columns of %s", name);
+    int n = PQntuples(r);
+    struct pg_column *columns = calloc((size_t)n + 1, sizeof(*columns));
+    if (columns == NULL)
+        return tr_fail_oom(err);
+    for (int i = 0; i < n; i++) {
+        struct pg_column *c = &columns[i];
+        copy_text(c->name, sizeof(c->name), r, i, 0);
+        copy_text(c->type_name, sizeof(c->type_name), r, i, 1);
+        c->type = (uint32_t)strtoul(PQgetvalue(r, i, 2), NULL, 10);
+        c->typmod = (int32_t)strtol(PQgetvalue(r, i, 3), NULL, 10);
+        c->not_null = is_true(r, i, 4);
+        c->has_default = is_true(r, i, 5);
+        c->generated = is_true(r, i, 6);
+    }
+    *ret = columns;
+    *ret_n = (size_t)n;
+    return TR_OK;
+}
+
+static enum tr_rc fail_create(struct pg_dest *d, const char *name, struct tr_err *err)
+{
+    return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                   "GRANT USAGE, CREATE ON SCHEMA <schema> TO <user>",
+                   "user %s may not create table %s in schema %s", PQuser(d->conn), name,
+                   d->schema);
+}
+
+/* --- the ledger --- */
+
+static enum tr_rc check_ledger(const struct tr_ctx *cx, struct pg_dest *d,
+                               const struct relation *rel, struct tr_err *err)
+{
+    static const char *const names[] = { "key",      "range_lo", "range_hi",   "delivered",
+                                         "rejected", "repaired", "table_name", "committed_at" };
+    struct pg_column *columns = NULL;
+    size_t n = 0, found = 0;
+
+    if (!rel->may_insert || !rel->may_select || !rel->may_update)
+        return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                       "GRANT SELECT, INSERT, UPDATE ON <schema>.tailrace_ledger TO <user>",
+                       "user %s may not use the ledger %s", PQuser(d->conn), d->ledger_sql);
+    enum tr_rc rc = read_columns(cx, d, PG_LEDGER, &columns, &n, err);
+    if (rc != TR_OK)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+            found += strcmp(columns[i].name, names[k]) == 0;
+    free(columns);
+    if (found != sizeof(names) / sizeof(names[0]))
+        return tr_fail(err, TR_REFUSED, "postgres.ledger",
+                       "rename that table, or use another schema",
+                       "table %s exists and is not a ledger of this program", d->ledger_sql);
+    return TR_OK;
+}
+
+static enum tr_rc prepare_ledger(const struct tr_ctx *cx, struct pg_dest *d, bool may_create,
+                                 struct tr_notice_sink *notices, struct pg_class *ret_class,
+                                 struct tr_err *err)
+{
+    struct relation rel;
+    struct tr_buf sql;
+
+    enum tr_rc rc = read_relation(cx, d, PG_LEDGER, &rel, err);
+    if (rc != TR_OK)
+        return rc;
+    if (rel.exists)
+        return check_ledger(cx, d, &rel, err);
+    if (!may_create)
+        return fail_create(d, PG_LEDGER, err);
+    tr_buf_init(&sql, SQL_BYTES);
+    tr_buf_printf(&sql, "CREATE TABLE %s (%s)", d->ledger_sql, pg_ledger_columns);
+    rc = run_text(cx, d, &sql, ret_class, err);
+    tr_buf_fini(&sql);
+    if (rc != TR_OK)
+        return tr_wrap(err, "create the ledger %s", d->ledger_sql);
+    if (notices != NULL)
+        notices->notice(notices, "ledger created: " PG_LEDGER);
+    return TR_OK;
+}
+
+/* --- the table --- */
+
+static enum tr_rc create_table(const struct tr_ctx *cx, struct pg_dest *d,
+                               const struct tr_projection *p, struct tr_notice_sink *notices,
+                               struct pg_class *ret_class, struct tr_err *err)
+{
+    struct tr_buf sql;
+    char text[128];
+
+    tr_buf_init(&sql, SQL_BYTES);
+    tr_buf_printf(&sql, "CREATE TABLE %s (", d->table_sql);
+    for (size_t i = 0; i < p->n; i++) {
+        tr_buf_z(&sql, i == 0 ? "" : ", ");
+        pg_quote(&sql, p->name[i]);
+        tr_buf_printf(&sql, " %s", pg_fit_create_type(p->schema, p->column[i]));
+    }
+    tr_buf_ch(&sql, ')');
+    enum tr_rc rc = run_text(cx, d, &sql, ret_class, err);
+    tr_buf_fini(&sql);
+    if (rc != TR_OK)
+        return tr_wrap(err, "create table %s", d->table_sql);
+    if (notices != NULL) {
+        (void)snprintf(text, sizeof(text), "table created: %s", d->table);
+        notices->notice(notices, text);
+    }
+    return TR_OK;
+}
+
+static enum tr_rc prepare_table(const struct tr_ctx *cx, struct pg_dest *d,
+                                const struct tr_projection *p, bool may_create, struct pg_fit *ret,
+                                struct tr_notice_sink *notices, struct pg_class *ret_class,
+                                struct tr_err *err)
+{
+    struct relation rel;
+    struct pg_column *columns = NULL;
+    size_t n = 0;
+
+    enum tr_rc rc = read_relation(cx, d, d->table, &rel, err);
+    if (rc != TR_OK)
+        return rc;
+    if (!rel.exists && !may_create)
+        return fail_create(d, d->table, err);
+    if (rel.exists && !rel.may_insert)
+        return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                       "GRANT INSERT ON <schema>.<table> TO <user>",
+                       "user %s may not insert into %s", PQuser(d->conn), d->table_sql);
+    if (!rel.exists) {
+        rc = create_table(cx, d, p, notices, ret_class, err);
+        if (rc != TR_OK)
+            return rc;
+    }
+    rc = read_columns(cx, d, d->table, &columns, &n, err);
+    if (rc == TR_OK && (rc = pg_fit(p, columns, n, ret, notices, err)) != TR_OK)
+        (void)tr_wrap(err, "fit table %s", d->table_sql);
+    free(columns);
+    return rc;
+}
+
+/* Two exports that start at once must not both create: one lock for each schema, held until the
+ * transaction ends. */
+static enum tr_rc lock_schema(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err)
+{
+    char number[24];
+    const char *const params[] = { number };
+
+    (void)snprintf(
+        number, sizeof(number), "%lld",
+        (long long)tr_hash64(d->schema, strlen(d->schema), UINT64_C(0x7461696c72616365)));
+    return pg_run(cx, d, "SELECT pg_catalog.pg_advisory_xact_lock($1)", 1, params, NULL, NULL, err);
+}
+
+enum tr_rc pg_table_prepare(const struct tr_ctx *cx, struct pg_dest *d,
+                            const struct tr_projection *p, struct pg_fit *ret,
+                            struct tr_notice_sink *notices, struct pg_class *ret_class,
+                            struct tr_err *err)
+{
+    bool may_create = false;
+
+    *ret_class = (struct pg_class){ .rc = TR_INTERNAL };
+    enum tr_rc rc = read_schema(cx, d, &may_create, err);
+    if (rc == TR_OK)
+        rc = lock_schema(cx, d, err);
+    if (rc == TR_OK)
+        rc = prepare_ledger(cx, d, may_create, notices, ret_class, err);
+    if (rc == TR_OK)
+        rc = prepare_table(cx, d, p, may_create, ret, notices, ret_class, err);
+    return rc;
+}
+
+static bool same_fit(const struct tr_pgcopy *a, const struct tr_pgcopy *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->col[i].column != b->col[i].column || a->col[i].form != b->col[i].form ||
+            a->col[i].max_chars != b->col[i].max_chars)
+            return false;
+    return true;
+}
+
+enum tr_rc pg_table_unchanged(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err)
+{
+    struct pg_column *columns = NULL;
+    struct pg_fit fit;
+    size_t n = 0;
+
+    enum tr_rc rc = read_columns(cx, d, d->table, &columns, &n, err);
+    if (rc == TR_OK)
+        rc = pg_fit(&d->projection, columns, n, &fit, NULL, err);
+    free(columns);
+    if (rc == TR_OK && !same_fit(&fit.copy, &d->fit.copy))
+        rc = tr_fail(err, TR_REFUSED, "postgres.table_changed",
+                     "somebody changed the table: start the run again",
+                     "the columns of %s are not what they were when the run started", d->table_sql);
+    return rc;
+}
+
+char *pg_table_copy_sql(const struct pg_dest *d, const struct pg_fit *fit)
+{
+    struct tr_buf sql;
+
+    tr_buf_init(&sql, SQL_BYTES);
+    tr_buf_printf(&sql, "COPY %s (", d->table_sql);
+    for (size_t i = 0; i < fit->copy.n; i++) {
+        tr_buf_z(&sql, i == 0 ? "" : ", ");
+        pg_quote(&sql, fit->name[i]);
+    }
+    tr_buf_add(&sql, TR_STR(") FROM STDIN (FORMAT binary)").p,
+               sizeof(") FROM STDIN (FORMAT binary)"));
+    if (sql.failed)
+        tr_buf_fini(&sql);
+    return sql.p;
+}
+
+/* --- prepare --- */
+
+/* The projection with names of our own: what fit and SQL point into stays as long as the object. */
+static enum tr_rc keep_projection(struct pg_dest *d, const struct tr_projection *p,
+                                  struct tr_err *err)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        size_t n = strlen(p->name[i]);
+        if (n == 0 || n > PG_NAME_BYTES)
+            return tr_fail(err, TR_REFUSED, "postgres.column_name",
+                           "give the column a name of 1 to 63 bytes",
+                           "column name %.80s has %zu bytes", p->name[i], n);
+        bytes += n + 1;
+    }
+    char *names = malloc(bytes + 1);
+    if (names == NULL)
+        return tr_fail_oom(err);
+    char *at = names;
+    d->projection = *p;
+    for (size_t i = 0; i < p->n; i++) {
+        size_t n = strlen(p->name[i]) + 1;
+        memcpy(at, p->name[i], n);
+        d->projection.name[i] = at;
+        at += n;
+    }
+    free(d->names);
+    d->names = names;
+    return TR_OK;
+}
+
+static enum tr_rc prepare_once(const struct tr_ctx *cx, struct pg_dest *d,
+                               struct tr_notice_sink *notices, struct pg_class *ret_class,
+                               struct tr_err *err)
+{
+    enum tr_rc rc = pg_begin(cx, d, pg_left_ms(cx), err);
+
+    if (rc != TR_OK)
+        return rc;
+    rc = pg_table_prepare(cx, d, &d->projection, &d->fit, notices, ret_class, err);
+    if (rc == TR_OK)
+        rc = pg_commit(cx, d, ret_class, err);
+    if (rc != TR_OK)
+        pg_reset(d);
+    return rc;
+}
+
+enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                      struct tr_notice_sink *notices, struct tr_err *err)
+{
+    struct pg_dest *d = pg_dest_of(dest);
+    struct pg_class class = { .rc = TR_INTERNAL };
+
+    d->prepared = false;
+    enum tr_rc rc = keep_projection(d, p, err);
+    if (rc != TR_OK)
+        return rc;
+    rc = prepare_once(cx, d, notices, &class, err);
+    if (rc != TR_OK &&
+        class.about == PG_RACE) /* somebody who does not take our lock: now it is there */
+        rc = prepare_once(cx, d, notices, &class, err);
+    if (rc == TR_AMBIGUOUS) /* nothing but CREATE: to do it again is safe */
+        rc = tr_fail(err, TR_TRANSIENT, "postgres.connection_lost", NULL,
+                     "the connection broke while the table was created");
+    if (rc != TR_OK)
+        return rc;
+    free(d->copy_sql);
+    d->copy_sql = pg_table_copy_sql(d, &d->fit);
+    if (d->copy_sql == NULL)
+        return tr_fail_oom(err);
+    d->prepared = true;
+    return TR_OK;
+}

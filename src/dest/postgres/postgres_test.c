@@ -1,0 +1,163 @@
+/* The steps of "test this connection", in the order of the table. Each stands alone and leaves
+ * nothing behind: what is created is rolled back. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/time.h"
+#include "dest/postgres/postgres_priv.h"
+#include "os/random.h"
+
+enum { STEP_CONNECT, STEP_TLS, STEP_SCHEMA, STEP_TABLE, STEP_WRITE, STEP_COUNT };
+
+const struct tr_dest_test pg_tests[] = {
+    [STEP_CONNECT] = { "Connect to the server", "The host answers and the user may log in." },
+    [STEP_TLS] = { "Check the encryption", "The connection is encrypted as sslmode asks." },
+    [STEP_SCHEMA] = { "Find the schema", "It exists and the user may use it." },
+    [STEP_TABLE] = { "Check the table",
+                     "It can be created, or it exists and its columns fit (rolled back)." },
+    [STEP_WRITE] = { "Write a row", "One row is written and rolled back." },
+    [STEP_COUNT] = { NULL, NULL },
+};
+
+/* The export's own columns once they are known, the default list before. */
+static struct tr_projection projection(const struct pg_dest *d)
+{
+    struct tr_projection p = { .schema = &tr_schema_events };
+
+    if (d->prepared)
+        return d->projection;
+    for (; tr_dest_postgres_events[p.n] != NULL; p.n++) {
+        p.name[p.n] = tr_dest_postgres_events[p.n];
+        p.column[p.n] = tr_schema_find(p.schema, tr_str_of(p.name[p.n]));
+        assert(p.column[p.n] >= 0);
+    }
+    return p;
+}
+
+static enum tr_rc check_tls(struct pg_dest *d, struct tr_err *err)
+{
+    const char *host = tr_conf_text(d->conf, "host");
+    bool wanted = strcmp(tr_conf_text(d->conf, "sslmode"), "disable") != 0 && host[0] != '/' &&
+                  host[0] != '@';
+
+    if (!wanted || PQsslInUse(d->conn) == 1)
+        return TR_OK;
+    return tr_fail(err, TR_REFUSED, "postgres.tls", "turn on ssl at the server",
+                   "the connection is not encrypted");
+}
+
+/* One row with values in every column that the table takes. */
+struct sample {
+    struct tr_batch batch;
+    struct tr_str text, json;
+    struct tr_uuid uuid;
+    int64_t number, time;
+    uint8_t truth;
+    uint32_t flags;
+};
+
+static void sample_fill(struct sample *s, const struct tr_schema *schema)
+{
+    *s = (struct sample){ .text = TR_STR("test"),
+                          .json = TR_STR("{}"),
+                          .uuid = tr_random_uuid4(),
+                          .number = 1,
+                          .time = 0 };
+    s->batch = (struct tr_batch){
+        .schema = schema, .rows = 1, .flags = &s->flags, .inserted_at = &s->time
+    };
+    for (size_t i = 0; i < schema->n; i++) {
+        union tr_vector *v = &s->batch.col[i];
+        switch (schema->columns[i].type) {
+        case TR_TYPE_TEXT:
+            v->str = &s->text;
+            break;
+        case TR_TYPE_JSON:
+            v->str = &s->json;
+            break;
+        case TR_TYPE_UUID:
+            v->uuid = &s->uuid;
+            break;
+        case TR_TYPE_INT64:
+            v->i64 = &s->number;
+            break;
+        case TR_TYPE_TIME:
+            v->i64 = &s->time;
+            break;
+        case TR_TYPE_BOOL:
+            v->u8 = &s->truth;
+            break;
+        }
+    }
+}
+
+static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const struct pg_fit *fit,
+                            struct tr_err *err)
+{
+    struct tr_key key = { .installation = tr_random_uuid4() };
+    char *sql = pg_table_copy_sql(d, fit);
+    char reason[TR_PGCOPY_REASON];
+    struct pg_class class;
+    struct sample s;
+
+    if (sql == NULL)
+        return tr_fail_oom(err);
+    sample_fill(&s, fit->copy.schema);
+    enum tr_rc rc = pg_ledger_insert(cx, d, &key, &class, err);
+    if (rc == TR_OK)
+        rc = pg_run(cx, d, sql, 0, NULL, NULL, NULL, err);
+    free(sql);
+    if (rc != TR_OK)
+        return rc;
+    tr_buf_clear(&d->out);
+    tr_pgcopy_head(&d->out);
+    if (tr_pgcopy_row(&fit->copy, &s.batch, 0, &d->out, reason) != TR_PGCOPY_WROTE)
+        return tr_fail(err, TR_INTERNAL, "postgres.test", NULL, "%s", reason);
+    tr_pgcopy_tail(&d->out);
+    rc = pg_put(cx, d, d->out.p, d->out.n, err);
+    if (rc == TR_OK)
+        rc = pg_put_end(cx, d, err);
+    return rc == TR_OK ? pg_answer(cx, d, NULL, NULL, err) : rc;
+}
+
+static enum tr_rc check_table(const struct tr_ctx *cx, struct pg_dest *d, bool write,
+                              struct tr_err *err)
+{
+    struct tr_projection p = projection(d);
+    struct pg_class class;
+    struct pg_fit fit;
+
+    enum tr_rc rc = pg_begin(cx, d, 10 * 1000, err);
+    if (rc == TR_OK)
+        rc = pg_table_prepare(cx, d, &p, &fit, NULL, &class, err);
+    if (rc == TR_OK && write)
+        rc = write_row(cx, d, &fit, err);
+    pg_reset(d);
+    return rc;
+}
+
+enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, struct tr_err *err)
+{
+    struct pg_dest *d = pg_dest_of(dest);
+    enum tr_rc rc;
+
+    if (step == STEP_CONNECT)
+        pg_drop(d); /* what matters is whether a new connection can be made */
+    rc = pg_open(cx, d, err);
+    if (rc != TR_OK)
+        return rc;
+    switch (step) {
+    case STEP_TLS:
+        return check_tls(d, err);
+    case STEP_SCHEMA:
+        rc = pg_table_schema(cx, d, err);
+        pg_reset(d);
+        return rc;
+    case STEP_TABLE:
+        return check_table(cx, d, false, err);
+    case STEP_WRITE:
+        return check_table(cx, d, true, err);
+    default:
+        return TR_OK;
+    }
+}

@@ -1,0 +1,32 @@
+/* The contract suite of the destination port: one program, run for every adapter.
+ *
+ * dest.c holds the tests; an adapter adds one file that says how to make an empty place and how to
+ * look at it without the adapter's own code, and one line in main.c.
+ */
+#ifndef TR_TEST_CONTRACT_CONTRACT_H
+#define TR_TEST_CONTRACT_CONTRACT_H
+
+#include <jansson.h>
+
+#include "dest/dest.h"
+
+struct contract_place {
+    const struct tr_dest_ops *ops;
+    /* Once, before all. NULL: ready; else why these tests must be skipped. */
+    const char *(*setup)(void);
+    void (*teardown)(void);
+    /* The configuration of a place that is empty and nobody else's. The caller releases it. */
+    json_t *(*fresh)(void);
+    /* Rows in the place that fresh() made last; those with this uuid; with -1 on trouble. */
+    int64_t (*rows)(void);
+    int64_t (*copies)(const struct tr_uuid *uuid);
+    /* The properties of that row hold the same as this JSON. */
+    bool (*properties_are)(const struct tr_uuid *uuid, struct tr_str json);
+};
+
+extern const struct contract_place contract_postgres;
+
+/* Runs the tests as one cmocka group. */
+int contract_dest(const struct contract_place *place);
+
+#endif
