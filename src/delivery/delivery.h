@@ -7,8 +7,10 @@
  *   3. SENT chunks of former attempts: lookup -> done, or absent and free to be sent again
  *   4. plan what is left: interval, less what meta.run_taken says, in parts from source.plan
  *   5. each PLANNED chunk: meta.chunk_sent, begin, (remove), write, commit, meta.chunk_done; with
- *      several connections, chunks go over several threads, each with its own destination object
- *   6. finish (manifest), account, meta.run_finish is the engine's
+ *      several connections, chunks go over several threads, each with its own destination object;
+ *      then 4 again, until nothing is left
+ *   6. parts that another run holds and has not delivered yet: wait for it (TR_TRANSIENT)
+ *   7. finish (manifest), account; meta.run_finish is the engine's
  */
 #ifndef TR_DELIVERY_DELIVERY_H
 #define TR_DELIVERY_DELIVERY_H
@@ -44,10 +46,25 @@ TR_MUST_USE enum tr_rc tr_delivery_load(const struct tr_delivery *d, const struc
                                         struct tr_export **ret, struct tr_conf **ret_conf,
                                         struct tr_err *err);
 
-/* run->interval must be closed at the source. Updates run->account as chunks finish. *ret_progress:
- * some chunk was committed in this attempt (the retry counter starts anew). */
+/* What an attempt leaves for whoever finishes the run in meta. */
+struct tr_attempt {
+    bool progress;    /* some chunk was committed: the count of failures in a row starts anew */
+    uint64_t target;  /* where it went; 0: the export could not be read */
+    bool deliver_run; /* the destination commits by run: run_finish makes the ranges delivered */
+};
+
+/* run->interval must be closed at the source; it is clipped to the export's bounds of now. Sets
+ * run->account, also on failure (what is done so far). ret is always set. */
 TR_MUST_USE enum tr_rc tr_deliver_run(const struct tr_ctx *cx, const struct tr_delivery *d,
-                                      struct tr_run *run, bool *ret_progress, struct tr_err *err);
+                                      struct tr_run *run, struct tr_attempt *ret,
+                                      struct tr_err *err);
+
+/* err->id of a run whose numbers do not add up. Trying again will not mend them. */
+extern const char tr_delivery_unbalanced[];
+
+/* Both sums of an account hold (model/run.h). */
+bool tr_account_balances(const struct tr_account *a);
+void tr_account_add(struct tr_account *sum, const struct tr_account *a);
 
 /* ---- does it balance? ---- */
 

@@ -1,0 +1,130 @@
+/* The parts of one attempt. Private to this folder.
+ *
+ * A job is made by run.c on the caller's thread. Its lanes (one per connection, lane 0 is the caller)
+ * share it: what is above the lock is read only while lanes run, a chunk belongs to the lane that took
+ * it, the rest is under the lock.
+ */
+#ifndef TR_DELIVERY_PRIV_H
+#define TR_DELIVERY_PRIV_H
+
+#include "delivery/delivery.h"
+#include "os/thread.h"
+
+enum {
+    DELIVERY_PLAN_SLICE = 64,      /* parts asked of the source at once */
+    DELIVERY_REMOVE_BLOCK = 20000, /* uuids handed to remove() or recount() at once */
+    DELIVERY_EXPORT_BYTES = 4 << 20, /* a stored export with its secrets */
+    DELIVERY_REJECTS_KEPT = 1000,  /* per chunk, with their reasons; all are counted */
+};
+
+struct job {
+    const struct tr_ctx *cx;
+    const struct tr_delivery *d;
+    struct tr_run *run;
+    struct tr_export *export;
+    struct tr_conf *conf;
+    const struct tr_dest_ops *ops;
+    struct tr_dest *dest; /* lane 0's */
+    struct tr_projection projection;
+    struct tr_filter *filter;
+    tr_column_mask columns;
+    struct tr_range interval; /* the run's, within the export's bounds of now */
+
+    struct tr_range *taken; /* what others have or hold, when last planned */
+    size_t n_taken;
+    struct tr_chunk *chunks; /* this run's plan */
+    size_t n_chunks;
+
+    pthread_mutex_t lock;
+    size_t next;      /* chunk to look at next */
+    bool stop;        /* a lane failed: the others stop at their next batch */
+    bool progress;
+    uint64_t limited; /* regular expressions that met their match limit */
+    struct tr_err first_err;
+};
+
+/* One connection at work. */
+struct lane {
+    struct job *job;
+    struct tr_dest *dest;
+    struct tr_reject_sink sink; /* for one chunk: */
+    struct tr_reject *rejects;
+    size_t n_rejects, cap_rejects;
+    bool rejects_failed; /* memory ran out for the list; they are still counted */
+    bool keep[TR_BATCH_ROWS];
+};
+
+/* say.c: a line for people. */
+void job_say(const struct job *j, const char *level, const char *fmt, ...) TR_FORMAT(3, 4);
+/* dest's notices become lines. */
+struct job_notices {
+    struct tr_notice_sink sink;
+    const struct job *job;
+};
+void job_notices_init(struct job_notices *n, const struct job *j);
+
+/* key.c */
+struct tr_key delivery_key(const struct tr_delivery *d, const struct tr_export *e,
+                           uint32_t generation, struct tr_range range);
+static inline struct tr_key job_key(const struct job *j, struct tr_range range)
+{
+    return delivery_key(j->d, j->export, j->run->generation, range);
+}
+/* cx with a deadline at most limit_s from now: no single call may hang for ever. */
+struct tr_ctx delivery_call(const struct tr_ctx *cx, int64_t limit_s);
+enum {
+    DELIVERY_OPEN_S = 60,
+    DELIVERY_LOOKUP_S = 30,
+    DELIVERY_WRITE_S = 300,
+    DELIVERY_COMMIT_S = 600,
+};
+
+/* settle.c: what became of chunks that former attempts sent; the rest of their plan is void. */
+TR_MUST_USE enum tr_rc job_settle(struct job *j, struct tr_err *err);
+/* The run is about to end without being published: its chunks are nobody's again. */
+void job_forsake(struct job *j);
+
+/* plan.c: claims what is left of the interval as chunks; *ret_added says whether there was any. Reads
+ * the plan and what is taken anew. */
+TR_MUST_USE enum tr_rc job_plan(struct job *j, bool *ret_added, struct tr_err *err);
+/* Reads the plan into the job. */
+TR_MUST_USE enum tr_rc job_read_plan(struct job *j, struct tr_err *err);
+TR_MUST_USE enum tr_rc job_read_taken(struct job *j, struct tr_err *err);
+
+/* chunk.c: sends one PLANNED chunk and settles it in meta; c is updated. */
+TR_MUST_USE enum tr_rc lane_deliver(struct lane *l, struct tr_chunk *c, struct tr_err *err);
+void lane_fini(struct lane *l); /* frees the rejects; the destination is the caller's */
+
+/* parallel.c: delivers every PLANNED chunk, over as many connections as the export asks for. */
+TR_MUST_USE enum tr_rc job_deliver(struct job *j, struct tr_err *err);
+
+/* account.c: pure. A chunk that this attempt committed (rows read, of those selected), and one that
+ * was found at the destination (rows planned). */
+struct tr_account account_of_commit(uint64_t rows, uint64_t selected, const struct tr_receipt *r);
+struct tr_account account_of_lookup(uint64_t rows, const struct tr_receipt *r);
+/* The destination's words about a chunk, from its account: for finish(). */
+struct tr_receipt account_receipt(const struct tr_account *a);
+struct tr_account account_sum(const struct tr_chunk *chunks, size_t n);
+
+/* count.c: events of a project in a closed range. By the source's index: exact. */
+TR_MUST_USE enum tr_rc count_planned(const struct tr_ctx *cx, const struct tr_delivery *d,
+                                     int32_t project, struct tr_range range, uint64_t *ret,
+                                     struct tr_err *err);
+/* By the store's own counts where the range is made of whole minutes, by its index otherwise. */
+TR_MUST_USE enum tr_rc count_stored(const struct tr_ctx *cx, const struct tr_delivery *d,
+                                    int32_t project, struct tr_range range, uint64_t *ret,
+                                    struct tr_err *err);
+
+/* ranges.c */
+struct ranges {
+    struct tr_range *v;
+    size_t n, cap;
+};
+void ranges_fini(struct ranges *r);
+TR_MUST_USE enum tr_rc ranges_add(struct ranges *r, struct tr_range range, struct tr_err *err);
+void ranges_sort(struct ranges *r); /* by lo */
+/* whole minus the sorted ranges of cut. */
+TR_MUST_USE enum tr_rc ranges_left(struct tr_range whole, const struct ranges *cut,
+                                   struct ranges *ret, struct tr_err *err);
+
+#endif

@@ -1,0 +1,26 @@
+#include "delivery/delivery_priv.h"
+#include "base/time.h"
+#include "os/clock.h"
+
+struct tr_key delivery_key(const struct tr_delivery *d, const struct tr_export *e,
+                           uint32_t generation, struct tr_range range)
+{
+    return (struct tr_key){
+        .installation = d->installation,
+        .epoch = d->epoch,
+        .export_id = e->id,
+        .target = e->target,
+        .generation = generation,
+        .range = range,
+    };
+}
+
+struct tr_ctx delivery_call(const struct tr_ctx *cx, int64_t limit_s)
+{
+    struct tr_ctx call = *cx;
+    int64_t deadline = tr_clock_boot_us() + limit_s * TR_US_PER_S;
+
+    if (deadline < call.deadline_us)
+        call.deadline_us = deadline;
+    return call;
+}

@@ -1,0 +1,166 @@
+/* What a run has to deliver: its interval, less what others have or hold, cut into chunks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "delivery/delivery_priv.h"
+#include "os/kill.h"
+
+enum { PLAN_TRIES = 5 };
+
+/* The plan is the present target's. Is that still the place that this attempt has opened? */
+static enum tr_rc check_target(struct job *j, struct tr_err *err)
+{
+    struct tr_export_row row = { 0 };
+
+    tr_buf_init(&row.buf, DELIVERY_EXPORT_BYTES);
+    enum tr_rc rc = j->d->meta->ops->export_get(j->d->meta, &j->run->export_id, &row, err);
+    tr_buf_fini(&row.buf);
+    if (rc == TR_OK && row.target != j->export->target)
+        rc = tr_fail(err, TR_TRANSIENT, "delivery.target_changed", NULL,
+                     "the export was pointed to another place during the attempt");
+    return rc;
+}
+
+enum tr_rc job_read_plan(struct job *j, struct tr_err *err)
+{
+    struct tr_chunk *chunks = NULL;
+    size_t n = 0;
+    enum tr_rc rc = j->d->meta->ops->plan_get(j->d->meta, &j->run->id, &chunks, &n, err);
+
+    if (rc == TR_OK)
+        rc = check_target(j, err);
+    if (rc != TR_OK) {
+        free(chunks);
+        return tr_wrap(err, "read the plan");
+    }
+    free(j->chunks);
+    j->chunks = chunks;
+    j->n_chunks = n;
+    return TR_OK;
+}
+
+enum tr_rc job_read_taken(struct job *j, struct tr_err *err)
+{
+    struct tr_range *taken = NULL;
+    size_t n = 0;
+    enum tr_rc rc = j->d->meta->ops->run_taken(j->d->meta, j->run, j->export->target, &taken, &n,
+                                               err);
+
+    if (rc != TR_OK)
+        return tr_wrap(err, "read what others deliver");
+    free(j->taken);
+    j->taken = taken;
+    j->n_taken = n;
+    return TR_OK;
+}
+
+/* Events that are gone are an error, never "no rows". */
+static enum tr_rc check_floor(const struct job *j, int64_t lo, struct tr_err *err)
+{
+    if (lo >= j->d->source->ops->floor(j->d->source))
+        return TR_OK;
+    return tr_fail(err, TR_REFUSED, "delivery.below_floor",
+                   "narrow the range: older events were dropped by the retention rule",
+                   "the store does not hold the beginning of the range any more");
+}
+
+static enum tr_rc add_parts(struct job *j, const struct tr_part *parts, size_t n, bool *ret_added,
+                            struct tr_err *err)
+{
+    struct tr_chunk chunks[DELIVERY_PLAN_SLICE];
+    size_t added = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].rows != 0)
+            chunks[added++] = (struct tr_chunk){ .range = parts[i].range,
+                                                 .state = TR_CHUNK_PLANNED,
+                                                 .rows = parts[i].rows };
+    }
+    if (added == 0)
+        return TR_OK;
+
+    enum tr_rc rc = j->d->meta->ops->plan_add(j->d->meta, j->run, j->export->target, chunks, added,
+                                              err);
+    if (rc == TR_OK)
+        *ret_added = true;
+    return rc;
+}
+
+/* A slice at a time, so that memory does not grow with the range. */
+static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_added,
+                             struct tr_err *err)
+{
+    struct tr_source *s = j->d->source;
+    enum tr_rc rc = check_floor(j, left.lo, err);
+
+    while (rc == TR_OK && !tr_range_empty(left)) {
+        struct tr_part parts[DELIVERY_PLAN_SLICE];
+        size_t n = 0;
+        int64_t covered = left.lo;
+
+        if (tr_ctx_cancelled(j->cx))
+            return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
+        rc = s->ops->plan(j->cx, s, j->run->project, left, j->d->chunk_rows, j->d->chunk_bytes,
+                          parts, DELIVERY_PLAN_SLICE, &n, &covered, err);
+        if (rc == TR_OK && covered <= left.lo)
+            rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
+                         "the source planned nothing");
+        if (rc == TR_OK)
+            rc = add_parts(j, parts, n, ret_added, err);
+        left.lo = covered;
+    }
+    return rc;
+}
+
+/* Interval less the run's own chunks and what others have. */
+static enum tr_rc list_left(const struct job *j, struct ranges *ret, struct tr_err *err)
+{
+    struct ranges cut = { 0 };
+    enum tr_rc rc = TR_OK;
+
+    for (size_t i = 0; i < j->n_taken && rc == TR_OK; i++)
+        rc = ranges_add(&cut, j->taken[i], err);
+    for (size_t i = 0; i < j->n_chunks && rc == TR_OK; i++)
+        rc = ranges_add(&cut, j->chunks[i].range, err);
+    ranges_sort(&cut);
+    if (rc == TR_OK)
+        rc = ranges_left(j->interval, &cut, ret, err);
+    ranges_fini(&cut);
+    return rc;
+}
+
+static enum tr_rc plan_once(struct job *j, bool *ret_added, struct tr_err *err)
+{
+    struct ranges left = { 0 };
+    enum tr_rc rc = job_read_taken(j, err);
+
+    if (rc == TR_OK)
+        rc = job_read_plan(j, err);
+    if (rc == TR_OK)
+        rc = list_left(j, &left, err);
+    for (size_t i = 0; i < left.n && rc == TR_OK; i++)
+        rc = plan_range(j, left.v[i], ret_added, err);
+    ranges_fini(&left);
+    return rc;
+}
+
+static bool is_range_taken(const struct tr_err *err)
+{
+    return err->id != NULL && strcmp(err->id, "meta.range_taken") == 0;
+}
+
+enum tr_rc job_plan(struct job *j, bool *ret_added, struct tr_err *err)
+{
+    enum tr_rc rc = TR_TRANSIENT;
+
+    *ret_added = false;
+    for (int i = 0; i < PLAN_TRIES && rc != TR_OK; i++) {
+        rc = plan_once(j, ret_added, err);
+        if (rc != TR_OK && !is_range_taken(err))
+            break;
+    }
+    if (rc != TR_OK)
+        return tr_wrap(err, "plan");
+    TR_KILL_POINT("delivery.planned");
+    return *ret_added ? job_read_plan(j, err) : TR_OK;
+}

@@ -1,0 +1,142 @@
+/* What became of chunks that former attempts sent: the destination knows. */
+#include "delivery/delivery_priv.h"
+
+static bool commits_run(const struct job *j)
+{
+    return (j->ops->caps & TR_DEST_COMMITS_RUN) != 0;
+}
+
+static enum tr_rc settle_present(struct job *j, struct tr_chunk *c, const struct tr_receipt *r,
+                                 struct tr_err *err)
+{
+    if (c->state == TR_CHUNK_DELIVERED)
+        return TR_OK;
+
+    struct tr_account account = account_of_lookup(c->rows, r);
+    enum tr_rc rc = j->d->meta->ops->chunk_done(j->d->meta, j->run, j->export->target, c->n,
+                                                &account, !commits_run(j), NULL, 0, err);
+    if (rc != TR_OK)
+        return rc;
+    c->state = TR_CHUNK_DELIVERED;
+    c->account = account;
+    j->progress = true;
+    job_say(j, "info", "chunk %u had arrived in a former attempt: %llu rows", c->n,
+            (unsigned long long)r->delivered);
+    if (r->rejected != 0)
+        job_say(j, "warn",
+                "%llu rows of chunk %u were rejected in a former attempt, whose reasons are lost",
+                (unsigned long long)r->rejected, c->n);
+    return TR_OK;
+}
+
+static enum tr_rc settle_chunk(struct job *j, struct tr_chunk *c, struct tr_err *err)
+{
+    struct tr_ctx call = delivery_call(j->cx, DELIVERY_LOOKUP_S);
+    struct tr_key key = job_key(j, c->range);
+    enum tr_chunk_state state = TR_CHUNK_ABSENT;
+    struct tr_receipt receipt = { 0 };
+    enum tr_rc rc = j->ops->lookup(&call, j->dest, &key, &state, &receipt, err);
+
+    if (rc != TR_OK)
+        return tr_wrap(err, "look up chunk %u", c->n);
+    switch (state) {
+    case TR_CHUNK_PRESENT:
+        rc = settle_present(j, c, &receipt, err);
+        break;
+    case TR_CHUNK_ABSENT:
+        rc = j->d->meta->ops->chunk_absent(j->d->meta, j->run, c->n, err);
+        if (rc == TR_OK)
+            c->state = TR_CHUNK_PLANNED;
+        break;
+    case TR_CHUNK_IN_FLIGHT:
+        return tr_fail(err, TR_TRANSIENT, "delivery.in_flight", NULL,
+                       "chunk %u of a former attempt is still being committed at the destination",
+                       c->n);
+    }
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "settle chunk %u", c->n);
+}
+
+/* A chunk whose bounds do not suit any more: the export's bounds have moved, or another run delivered
+ * the range while this one had ended. */
+static bool is_misfit(const struct job *j, struct tr_range r)
+{
+    if (r.lo < j->interval.lo || r.hi > j->interval.hi)
+        return true;
+    for (size_t i = 0; i < j->n_taken; i++) {
+        if (!tr_range_empty(tr_range_meet(j->taken[i], r)))
+            return true;
+    }
+    return false;
+}
+
+/* What is not published may be gone, or lie at a target that is not this one any more. */
+static enum tr_rc settle_unpublished(struct job *j, struct tr_chunk *c, struct tr_err *err)
+{
+    if (!is_misfit(j, c->range))
+        return settle_chunk(j, c, err);
+
+    enum tr_rc rc = j->d->meta->ops->chunk_absent(j->d->meta, j->run, c->n, err);
+    if (rc == TR_OK)
+        c->state = TR_CHUNK_PLANNED;
+    return rc;
+}
+
+static enum tr_rc settle_sent(struct job *j, struct tr_err *err)
+{
+    enum tr_rc rc = TR_OK;
+
+    for (size_t i = 0; i < j->n_chunks && rc == TR_OK; i++) {
+        struct tr_chunk *c = &j->chunks[i];
+
+        if (tr_ctx_cancelled(j->cx))
+            return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
+        if (c->state == TR_CHUNK_SENT)
+            rc = settle_chunk(j, c, err);
+        else if (c->state == TR_CHUNK_DELIVERED && commits_run(j))
+            rc = settle_unpublished(j, c, err);
+    }
+    return rc;
+}
+
+static enum tr_rc drop_planned(struct job *j, struct tr_err *err)
+{
+    enum tr_rc rc = j->d->meta->ops->plan_drop(j->d->meta, j->run, err);
+
+    if (rc != TR_OK)
+        return tr_wrap(err, "drop the old plan");
+    return job_read_plan(j, err);
+}
+
+enum tr_rc job_settle(struct job *j, struct tr_err *err)
+{
+    enum tr_rc rc = drop_planned(j, err);
+
+    if (rc == TR_OK)
+        rc = job_read_taken(j, err);
+    if (rc == TR_OK)
+        rc = settle_sent(j, err);
+    if (rc != TR_OK)
+        return rc;
+
+    /* A chunk that was sent keeps its bounds, so that a late attempt at it has the same key. */
+    bool misfit = false;
+    for (size_t i = 0; i < j->n_chunks; i++) {
+        if (j->chunks[i].state == TR_CHUNK_PLANNED)
+            misfit = misfit || is_misfit(j, j->chunks[i].range);
+    }
+    return misfit ? drop_planned(j, err) : TR_OK;
+}
+
+void job_forsake(struct job *j)
+{
+    if (!commits_run(j))
+        return;
+    for (size_t i = 0; i < j->n_chunks; i++) {
+        struct tr_err ignored;
+
+        /* When this cannot be written, the next attempt looks the chunk up. */
+        if (j->chunks[i].state == TR_CHUNK_DELIVERED &&
+            j->d->meta->ops->chunk_absent(j->d->meta, j->run, j->chunks[i].n, &ignored) == TR_OK)
+            j->chunks[i].state = TR_CHUNK_PLANNED;
+    }
+}

@@ -1,0 +1,158 @@
+/* Every delivered event, asked for at the destination. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "delivery/verify_priv.h"
+
+enum { KEYS_PER_BLOCK = 256 };
+
+/* uuids of one question, and the chunks they were delivered in. */
+struct block {
+    struct verify *v;
+    struct tr_verdict *verdict;
+    struct tr_filter *filter; /* for chunks whose account speaks of more than is left of them */
+    struct tr_uuid *uuids;
+    size_t n;
+    struct tr_key keys[KEYS_PER_BLOCK];
+    size_t n_keys;
+    bool keep[TR_BATCH_ROWS];
+};
+
+enum tr_rc verify_open_dest(struct verify *v, struct tr_err *err)
+{
+    struct tr_projection p;
+    struct job_notices quiet;
+    struct tr_ctx call = delivery_call(v->cx, DELIVERY_OPEN_S);
+
+    if ((v->ops->caps & TR_DEST_RECOUNTS) == 0)
+        return tr_fail(err, TR_REFUSED, "delivery.cannot_recount", "verify without --recount",
+                       "%s cannot be asked for single events", v->ops->name);
+    enum tr_rc rc = tr_export_projection(
+        v->export, v->d->default_columns(v->ops, v->export->schema), &p, err);
+    if (rc == TR_OK)
+        rc = v->ops->open(&call, v->conf, &v->dest, err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "open the destination");
+    job_notices_init(&quiet, NULL);
+    rc = v->ops->prepare(&call, v->dest, &p, &quiet.sink, err);
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "prepare the destination");
+}
+
+static enum tr_rc ask(struct block *b, struct tr_err *err)
+{
+    struct verify *v = b->v;
+    struct tr_recount there = { 0 };
+    struct tr_ctx call = delivery_call(v->cx, DELIVERY_COMMIT_S);
+
+    if (b->n == 0) {
+        b->n_keys = 0;
+        return TR_OK;
+    }
+    enum tr_rc rc = v->ops->recount(&call, v->dest, b->keys, b->n_keys, b->uuids, b->n, &there,
+                                    err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "recount at the destination");
+    b->verdict->found_there += there.found;
+    b->verdict->copies_there += there.copies;
+    b->n = 0;
+    b->n_keys = 0;
+    return TR_OK;
+}
+
+static enum tr_rc add_key(struct block *b, const struct telling *t, struct tr_err *err)
+{
+    enum tr_rc rc = b->n_keys == KEYS_PER_BLOCK ? ask(b, err) : TR_OK;
+
+    if (rc == TR_OK)
+        b->keys[b->n_keys++] =
+            delivery_key(b->v->d, b->v->export, t->d.generation, t->d.chunk);
+    return rc;
+}
+
+static enum tr_rc add_batch(struct block *b, const struct telling *t, const struct tr_batch *rows,
+                            struct tr_err *err)
+{
+    if (b->n + rows->rows > DELIVERY_REMOVE_BLOCK) {
+        enum tr_rc rc = ask(b, err);
+        if (rc == TR_OK)
+            rc = add_key(b, t, err);
+        if (rc != TR_OK)
+            return rc;
+    }
+    memcpy(b->uuids + b->n, rows->col[TR_EVENT_UUID].uuid, rows->rows * sizeof(*b->uuids));
+    b->n += rows->rows;
+    return TR_OK;
+}
+
+static void close_stream(struct tr_stream **s)
+{
+    if (*s != NULL)
+        (*s)->ops->close(*s);
+}
+
+/* Events of one telling. Where its account speaks of just these, all of them are asked for, whatever
+ * the filters are by now, and the account says how many must be there; else the filters say which. */
+static enum tr_rc add_telling(struct block *b, const struct telling *t, struct tr_err *err)
+{
+    struct verify *v = b->v;
+    struct tr_range range = { t->first_from, t->d.range.hi };
+    bool by_account = t->known && t->whole && t->first_from == t->d.range.lo;
+    tr_column_mask columns = (tr_column_mask)1 << TR_EVENT_UUID;
+    TR_CLEANUP(close_stream) struct tr_stream *in = NULL;
+
+    if (tr_range_empty(range) || t->d.is_empty)
+        return TR_OK;
+    if (by_account)
+        b->verdict->expected_there += t->chunk.account.delivered + t->chunk.account.already_there;
+    else
+        columns |= tr_filter_columns(b->filter);
+    enum tr_rc rc = add_key(b, t, err);
+    if (rc == TR_OK)
+        rc = v->d->source->ops->read(v->cx, v->d->source, v->export->project, v->export->schema,
+                                     range, columns, &in, err);
+    while (rc == TR_OK) {
+        struct tr_batch *rows = NULL;
+        uint64_t limited = 0;
+
+        if (tr_ctx_cancelled(v->cx))
+            return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
+        rc = in->ops->next(v->cx, in, &rows, err);
+        if (rc != TR_OK || rows == NULL)
+            break;
+        if (!by_account) {
+            rc = tr_filter_rows(b->filter, rows, b->keep, &limited, err);
+            if (rc != TR_OK)
+                break;
+            tr_batch_keep(rows, b->keep);
+            b->verdict->expected_there += rows->rows;
+        }
+        rc = add_batch(b, t, rows, err);
+    }
+    return rc;
+}
+
+enum tr_rc verify_recount(struct verify *v, struct tr_verdict *verdict, struct tr_err *err)
+{
+    const struct tr_export *e = v->export;
+    struct block *b = calloc(1, sizeof(*b));
+    enum tr_rc rc = TR_OK;
+
+    if (b == NULL)
+        return tr_fail_oom(err);
+    b->v = v;
+    b->verdict = verdict;
+    b->uuids = malloc(DELIVERY_REMOVE_BLOCK * sizeof(*b->uuids));
+    if (b->uuids == NULL)
+        rc = tr_fail_oom(err);
+    if (rc == TR_OK)
+        rc = tr_filter_compile(e->include, e->exclude, e->filters, verdict->range.hi, &b->filter,
+                               err);
+    for (size_t i = 0; i < v->n_tellings && rc == TR_OK; i++)
+        rc = add_telling(b, &v->tellings[i], err);
+    if (rc == TR_OK)
+        rc = ask(b, err);
+    tr_filter_free(b->filter);
+    free(b->uuids);
+    free(b);
+    return rc;
+}

@@ -1,0 +1,112 @@
+/* The engine of one process. Private to this folder.
+ *
+ * All work is in steps that a test can call one by one on one thread: engine_schedule, engine_expand,
+ * engine_work, engine_beat. local.c wraps each into a thread that waits between them. Instants are the
+ * source's (ingestion clock).
+ */
+#ifndef TR_ENGINE_LOCAL_PRIV_H
+#define TR_ENGINE_LOCAL_PRIV_H
+
+#include "base/time.h"
+#include "engine/engine.h"
+#include "os/thread.h"
+
+enum {
+    ENGINE_MAX_WORKERS = 64,
+    ENGINE_PENDING_RUNS = 16, /* scheduled runs of one export that may be open at once; intervals
+                                 beyond are caught up in few runs when these have ended */
+};
+
+/* Why an attempt was asked to stop. */
+enum engine_stop { ENGINE_GO, ENGINE_CANCEL, ENGINE_LOST, ENGINE_SHUTDOWN };
+
+/* One worker and what it works on. */
+struct slot {
+    struct engine *engine;
+    char worker[32];
+    pthread_t thread;
+    bool is_started;
+    atomic_bool cancelled;
+    /* under the monitor: */
+    bool is_busy;
+    enum engine_stop stop;
+    struct tr_uuid run_id;
+    int64_t fence;
+};
+
+/* What the scheduler knows of an export; the newest version of each. */
+struct known {
+    struct tr_uuid id;
+    uint64_t version;
+    int32_t project;
+    bool paused;
+    bool broken; /* its body cannot be read: said once, left alone */
+    struct tr_schedule schedule;
+    struct tr_range bounds;
+    int64_t created_at;
+    int64_t look_at; /* nothing falls due before */
+};
+
+struct engine {
+    struct tr_engine base;
+    const struct tr_delivery *d;
+    struct tr_meta *meta;
+    struct tr_source *source;
+    int64_t lease_us;
+    int catch_up_intervals; /* 0: as many as fit into a day */
+
+    /* the scheduler's own: */
+    struct known *known; /* by id */
+    size_t n_known;
+    int64_t refreshed_at, gauged_at;
+
+    struct tr_monitor monitor; /* guards what follows and the slots */
+    bool stopping;
+    bool exports_dirty, backfills_dirty, runs_dirty, beat_now;
+
+    int workers;
+    struct slot slots[ENGINE_MAX_WORKERS];
+    pthread_t scheduler, heart;
+    bool scheduler_started, heart_started;
+};
+
+static inline int64_t engine_now(struct engine *e)
+{
+    return e->source->ops->now(e->source);
+}
+
+TR_MUST_USE enum tr_rc engine_new(const struct tr_engine_options *o, struct engine **ret,
+                                  struct tr_err *err);
+void engine_free(struct engine *e); /* no thread may run */
+void engine_wake(struct engine *e);
+
+/* known.c: reads the list of exports when something changed (or some time has passed). */
+TR_MUST_USE enum tr_rc engine_refresh(struct engine *e, struct tr_err *err);
+struct known *engine_known(struct engine *e, const struct tr_uuid *export_id); /* NULL: none */
+
+/* schedule.c: makes the runs of intervals that have ended; *ret_next: when to look again. */
+TR_MUST_USE enum tr_rc engine_schedule(struct engine *e, int64_t *ret_next, struct tr_err *err);
+/* From lo to the end of the last whole interval that a run may cover: one interval, more of them when
+ * they are missed (have ended by now) and fit into span_us and max (0: any number). */
+struct tr_range engine_cover(const struct tr_schedule *s, int64_t lo, int64_t now, int64_t span_us,
+                             int max);
+
+/* backfill.c: keeps `parallel` runs of each backfill open, ends those that are through. */
+TR_MUST_USE enum tr_rc engine_expand(struct engine *e, struct tr_err *err);
+
+/* worker.c: claims a due run and carries one attempt through. *ret_found false: nothing was due
+ * before *ret_next. */
+TR_MUST_USE enum tr_rc engine_work(struct engine *e, struct slot *s, bool *ret_found,
+                                   int64_t *ret_next, struct tr_err *err);
+
+/* beat.c: renews the leases of what is being worked on and hears who was cancelled. */
+void engine_beat(struct engine *e);
+
+/* say.c: export_id and run_id may be NULL. */
+void engine_say(struct engine *e, const char *level, const struct tr_uuid *export_id,
+                const struct tr_uuid *run_id, const char *fmt, ...) TR_FORMAT(5, 6);
+/* "2026-11-21T09:00:00Z to 2026-11-21T10:00:00Z" */
+enum { ENGINE_RANGE_TEXT = 64 };
+const char *engine_range_text(struct tr_range r, char out[ENGINE_RANGE_TEXT]);
+
+#endif
