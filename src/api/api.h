@@ -23,7 +23,12 @@ struct tr_api_options {
 
 TR_MUST_USE enum tr_rc tr_api_new(const struct tr_api_options *o, struct tr_api **ret,
                                   struct tr_err *err);
-/* Finishes what was taken, stops the workers. */
+/* The process is about to end: new requests get 503, long ones (verify, test steps) are cancelled.
+ * Call before the HTTP server stops. */
+void tr_api_stop(struct tr_api *a);
+/* A loop is going away: what is still being worked on for it is answered to nobody. On the loop. */
+void tr_api_loop_stop(struct tr_api *a, struct tr_http_loop *loop);
+/* Finishes what was taken, stops the workers. After the HTTP server has stopped. */
 void tr_api_free(struct tr_api *a);
 
 /* Called on a loop; answers later on that loop. */

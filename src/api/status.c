@@ -1,0 +1,107 @@
+/* How the server is: version, store, and how far each export is behind. */
+#include <stdlib.h>
+
+#include "api/api_priv.h"
+#include "base/time.h"
+
+static json_t *store_json(struct tr_store *store)
+{
+    struct tr_store_status s = { 0 };
+
+    if (store == NULL)
+        return json_null();
+    tr_store_status(store, &s);
+    return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+                     "ready", (int)s.ready, "why", api_json_text(s.not_ready_why), "hint",
+                     api_json_text(s.not_ready_hint), "closed_through",
+                     api_json_time_or_null(s.closed_through), "applied_through",
+                     api_json_time_or_null(s.applied_through), "sealed_through",
+                     api_json_time_or_null(s.sealed_through), "floor",
+                     api_json_time_or_null(s.floor), "last_event_at",
+                     api_json_time_or_null(s.last_event_at), "events", (json_int_t)s.events,
+                     "blocks", (json_int_t)s.blocks, "journal_bytes", (json_int_t)s.journal_bytes,
+                     "block_bytes", (json_int_t)s.block_bytes, "dedup_entries",
+                     (json_int_t)s.dedup_entries, "dedup_runs", (json_int_t)s.dedup_runs,
+                     "queue_bytes", (json_int_t)s.queue_bytes);
+}
+
+static bool collect(void *arg, const struct tr_export_row *row)
+{
+    if (row->deleted)
+        return true;
+    json_t *body = json_loadb(row->body.p, row->body.n, 0, NULL);
+    json_t *destination = json_object_get(body, "destination");
+    json_t *name = json_object_get(body, "name");
+    json_t *type = json_object_get(destination, "type");
+    (void)json_array_append_new(
+        arg, json_pack("{s:o, s:i, s:o, s:o, s:b}", "id", api_json_uuid(&row->id), "project_id",
+                       (int)row->project, "name", name == NULL ? json_null() : json_incref(name),
+                       "type", type == NULL ? json_null() : json_incref(type), "paused",
+                       (int)row->paused));
+    json_decref(body);
+    return true;
+}
+
+struct behind {
+    int64_t oldest; /* start of the oldest scheduled interval that is not delivered yet */
+    uint64_t open, failed;
+};
+
+static bool look(void *arg, const struct tr_run *run)
+{
+    struct behind *b = arg;
+
+    b->open += !tr_run_state_ended(run->state);
+    b->failed += run->state == TR_RUN_FAILED;
+    if (api_uuid_is_nil(&run->backfill_id) && run->interval.lo < b->oldest)
+        b->oldest = run->interval.lo;
+    return true;
+}
+
+static enum tr_rc add_lag(struct api_call *c, json_t *e, struct tr_err *err)
+{
+    struct tr_run_query q = {
+        .states = 1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING |
+                  1u << TR_RUN_FAILED,
+        .limit = 100000,
+    };
+    struct behind b = { .oldest = INT64_MAX };
+    int64_t cursor = 0;
+
+    if (!tr_uuid_parse(tr_str_of(json_string_value(json_object_get(e, "id"))), &q.export_id))
+        return TR_OK;
+    if (c->meta->ops->cursor_get(c->meta, &q.export_id, &cursor, err) != TR_OK ||
+        c->meta->ops->run_list(c->meta, &q, look, &b, err) != TR_OK)
+        return tr_wrap(err, "lag of an export");
+    int64_t through = b.oldest < cursor ? b.oldest : cursor;
+    int64_t lag = api_now(c) - through;
+    (void)json_object_set_new(e, "delivered_through", api_json_time(through));
+    (void)json_object_set_new(
+        e, "lag_seconds", json_real((double)(lag < 0 ? 0 : lag / TR_US_PER_MS) / 1000.0));
+    (void)json_object_set_new(e, "open_runs", json_integer((json_int_t)b.open));
+    (void)json_object_set_new(e, "failed_runs", json_integer((json_int_t)b.failed));
+    return TR_OK;
+}
+
+enum tr_rc api_status(struct api_call *c, struct tr_err *err)
+{
+    struct tr_uuid installation;
+    struct tr_uuid organization;
+
+    if (c->meta->ops->identity(c->meta, &installation, &organization, err) != TR_OK)
+        return tr_wrap(err, "identity");
+    json_t *exports = json_array();
+    enum tr_rc rc = c->meta->ops->export_list(c->meta, 0, collect, exports, err);
+    for (size_t i = 0; i < json_array_size(exports) && rc == TR_OK; i++)
+        rc = add_lag(c, json_array_get(exports, i), err);
+    if (rc != TR_OK) {
+        json_decref(exports);
+        return tr_wrap(err, "status");
+    }
+    c->answer = json_pack("{s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "version", TR_VERSION,
+                          "installation_id", api_json_uuid(&installation), "organization_id",
+                          api_json_uuid(&organization), "store_epoch", (json_int_t)c->d->epoch,
+                          "now", api_json_time(api_now(c)), "store",
+                          store_json(api_options(c->api)->store), "exports", exports);
+    return TR_OK;
+}
