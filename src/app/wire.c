@@ -1,0 +1,266 @@
+/* Everything made and connected, from the bottom up; and the one list of destinations. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app/app_priv.h"
+#include "app/log.h"
+#include "dest/file/file.h"
+#include "dest/postgres/postgres.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "source/store.h"
+
+/* A new destination is a line here, and its folder under dest/. */
+static const struct {
+    const struct tr_dest_ops *ops;
+    const char *const *events; /* columns of the events model when an export names none */
+} places[] = {
+    { &tr_dest_postgres_ops, tr_dest_postgres_events },
+    { &tr_dest_file_ops, tr_dest_file_events },
+};
+enum { PLACES = sizeof(places) / sizeof(places[0]) };
+
+static const struct tr_dest_ops *dests[PLACES + 1];
+
+static const char *const *default_columns(const struct tr_dest_ops *ops,
+                                          const struct tr_schema *schema)
+{
+    for (size_t i = 0; i < PLACES; i++)
+        if (places[i].ops == ops && schema == &tr_schema_events)
+            return places[i].events;
+    return NULL;
+}
+
+/* ---- what the engine and delivery say ---- */
+
+static void say(void *arg, const char *level, const struct tr_uuid *export_id,
+                const struct tr_uuid *run_id, const char *text)
+{
+    struct app *a = arg;
+    struct tr_log_line line = { .at = tr_clock_wall_us() };
+    char export_text[TR_UUID_TEXT] = "-";
+    char run_text[TR_UUID_TEXT] = "";
+    struct tr_err err = { 0 };
+
+    if (export_id != NULL)
+        tr_uuid_format(export_id, export_text);
+    if (run_id != NULL)
+        tr_uuid_format(run_id, run_text);
+    app_log(level, "export %s%s%s: %s", export_text, run_id == NULL ? "" : " run ", run_text, text);
+    if (export_id == NULL || strcmp(level, "debug") == 0)
+        return;
+    line.export_id = *export_id;
+    if (run_id != NULL)
+        line.run_id = *run_id;
+    (void)snprintf(line.level, sizeof(line.level), "%s", level);
+    (void)snprintf(line.text, sizeof(line.text), "%s", text);
+    if (a->meta->ops->log_add(a->meta, &line, &err) != TR_OK)
+        app_log_err("warn", "keep a log line", &err);
+}
+
+/* ---- projects ---- */
+
+struct tokens {
+    struct tr_intake_token *t;
+    size_t n, cap;
+    bool no_memory;
+};
+
+static bool add_token(void *arg, const struct tr_project *p)
+{
+    struct tokens *all = arg;
+
+    if (all->n == all->cap) {
+        size_t cap = all->cap == 0 ? 16 : all->cap * 2;
+        struct tr_intake_token *t = realloc(all->t, cap * sizeof(*t));
+        if (t == NULL) {
+            all->no_memory = true;
+            return false;
+        }
+        all->t = t;
+        all->cap = cap;
+    }
+    (void)snprintf(all->t[all->n].token, sizeof(all->t[0].token), "%s", p->capture_token);
+    all->t[all->n++].project = p->id;
+    return true;
+}
+
+enum tr_rc app_read_tokens(struct app *a, struct tr_err *err)
+{
+    struct tokens all = { 0 };
+    enum tr_rc rc = a->meta->ops->project_list(a->meta, add_token, &all, err);
+
+    if (rc == TR_OK && all.no_memory)
+        rc = tr_fail_oom(err);
+    if (rc == TR_OK)
+        rc = tr_intake_set_tokens(a->intake, all.t, all.n, err);
+    free(all.t);
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "read the capture tokens");
+}
+
+static void projects_changed(void *arg)
+{
+    struct tr_err err = { 0 };
+
+    if (app_read_tokens(arg, &err) != TR_OK)
+        app_log_err("error", "a new project does not take events yet", &err);
+}
+
+/* ---- from the bottom up ---- */
+
+static enum tr_rc open_folder(struct app *a, struct tr_err *err)
+{
+    char path[4096];
+
+    if (strlen(a->o.data) > sizeof(path) - 64)
+        return tr_fail(err, TR_INVALID, "app.data", NULL, "the name of the data folder is too long");
+    if (tr_file_make_dirs(a->o.data, err) != TR_OK)
+        return tr_wrap(err, "data folder");
+    if (tr_file_lock_dir(a->o.data, &a->lock_fd, err) != TR_OK)
+        return err->rc;
+    (void)snprintf(path, sizeof(path), "%s/secret.key", a->o.data);
+    if (tr_keyring_open(path, &a->keys, err) != TR_OK)
+        return tr_wrap(err, "key file");
+    (void)snprintf(path, sizeof(path), "%s/meta.db", a->o.data);
+    if (tr_meta_sqlite_open(path, &a->meta, err) != TR_OK)
+        return tr_wrap(err, "metadata");
+    return TR_OK;
+}
+
+static enum tr_rc open_store(struct app *a, struct tr_err *err)
+{
+    struct tr_store_options o;
+    char path[4096];
+
+    tr_store_options_default(&o);
+    (void)snprintf(path, sizeof(path), "%s/store", a->o.data);
+    o.dir = path;
+    o.queue_bytes = (size_t)a->o.queue_bytes;
+    o.segment_bytes = (size_t)a->o.segment_bytes;
+    o.seal_bytes = (size_t)a->o.seal_bytes;
+    o.seal_age_us = a->o.seal_age_us;
+    o.block_bytes = (size_t)a->o.block_bytes;
+    o.dedup_age_us = a->o.dedup_age_us;
+    o.dedup_events = (uint64_t)a->o.dedup_events;
+    o.min_free_bytes = (uint64_t)a->o.min_free_bytes;
+    o.max_clock_jump_us = a->o.max_clock_jump_us;
+    o.accept_clock = a->o.accept_clock;
+    if (tr_store_open(&o, &a->store, err) != TR_OK)
+        return tr_wrap(err, "store");
+    if (tr_source_store_new(a->store, &a->source, err) != TR_OK)
+        return tr_wrap(err, "source");
+    return TR_OK;
+}
+
+static enum tr_rc start_engine(struct app *a, struct tr_err *err)
+{
+    for (size_t i = 0; i < PLACES; i++)
+        dests[i] = places[i].ops;
+    a->delivery = (struct tr_delivery){
+        .meta = a->meta,
+        .source = a->source,
+        .keys = a->keys,
+        .dests = dests,
+        .default_columns = default_columns,
+        .epoch = tr_store_epoch(a->store),
+        .chunk_rows = (uint64_t)a->o.chunk_rows,
+        .chunk_bytes = (uint64_t)a->o.chunk_bytes,
+        .log = say,
+        .log_arg = a,
+    };
+    if (a->meta->ops->identity(a->meta, &a->delivery.installation, &a->organization, err) != TR_OK)
+        return tr_wrap(err, "identity");
+
+    struct tr_engine_options o = {
+        .delivery = &a->delivery,
+        .workers = (int)a->o.workers,
+        .lease_us = a->o.lease_us,
+    };
+    if (tr_engine_local_start(&o, &a->engine, err) != TR_OK)
+        return tr_wrap(err, "engine");
+    return TR_OK;
+}
+
+static enum tr_rc start_faces(struct app *a, struct tr_err *err)
+{
+    struct tr_intake_options intake = {
+        .store = a->store,
+        .bodies = &a->bodies,
+        .max_batch_bytes = (size_t)a->o.max_batch_bytes,
+        .max_single_bytes = (size_t)a->o.max_batch_bytes,
+        .max_event_bytes = (size_t)a->o.max_event_bytes,
+        .hold_us = a->o.hold_us,
+        .trusted_proxies = a->o.trusted_proxies,
+    };
+    struct tr_api_options api = {
+        .delivery = &a->delivery,
+        .engine = a->engine,
+        .store = a->store,
+        .workers = (int)a->o.api_workers,
+        .max_body_bytes = (size_t)a->o.max_api_body_bytes,
+        .projects_changed = projects_changed,
+        .arg = a,
+    };
+
+    if (tr_intake_new(&intake, &a->intake, err) != TR_OK)
+        return tr_wrap(err, "intake");
+    if (app_read_tokens(a, err) != TR_OK || tr_api_new(&api, &a->api, err) != TR_OK)
+        return err->rc;
+    return TR_OK;
+}
+
+static enum tr_rc listen_http(struct app *a, struct tr_err *err)
+{
+    struct tr_http_options o;
+    struct tr_http_handler handler = app_handler(a);
+
+    tr_http_options_default(&o);
+    o.listen = a->o.listen;
+    o.bodies = &a->bodies;
+    if (a->o.loops > 0)
+        o.loops = (int)a->o.loops;
+    if (a->o.inline_body_bytes > 0)
+        o.inline_body_bytes = (size_t)a->o.inline_body_bytes;
+    o.max_connections = (int)a->o.max_connections;
+    o.max_header_bytes = (size_t)a->o.max_header_bytes;
+    o.hold_us = a->o.hold_us;
+    o.body_timeout_us = a->o.body_timeout_us;
+    o.idle_timeout_us = a->o.idle_timeout_us;
+    o.drain_bytes = (size_t)a->o.drain_bytes;
+    return tr_http_start(&o, &handler, &a->http, err);
+}
+
+enum tr_rc app_wire(struct app *a, struct tr_err *err)
+{
+    a->lock_fd = -1;
+    tr_budget_init(&a->bodies, (size_t)a->o.body_budget);
+    if (open_folder(a, err) != TR_OK || app_first_start(a, err) != TR_OK ||
+        open_store(a, err) != TR_OK || start_engine(a, err) != TR_OK ||
+        start_faces(a, err) != TR_OK || listen_http(a, err) != TR_OK) {
+        app_unwire(a);
+        return err->rc;
+    }
+    return TR_OK;
+}
+
+void app_unwire(struct app *a)
+{
+    if (a->api != NULL)
+        tr_api_stop(a->api);
+    if (a->http != NULL)
+        tr_http_stop(a->http, a->o.grace_us);
+    tr_api_free(a->api);
+    if (a->engine != NULL)
+        a->engine->ops->stop(a->engine, a->o.grace_us);
+    if (a->intake != NULL)
+        tr_intake_free(a->intake);
+    if (a->source != NULL)
+        a->source->ops->close(a->source);
+    if (a->store != NULL)
+        tr_store_close(a->store);
+    if (a->meta != NULL)
+        a->meta->ops->close(a->meta);
+    if (a->keys != NULL)
+        tr_keyring_free(a->keys);
+    tr_file_close(&a->lock_fd);
+}
