@@ -119,12 +119,13 @@ def meson_suite(title, folder, *suites, timeout_factor=1, env=None):
     return go
 
 
-def pytest_suite(title, *args, env=None, timeout=1500):
+def pytest_suite(title, *args, env=None, timeout=1500, at_once=3):
     def go(where):
         began = time.monotonic()
         log, junit = where / f"{title}.log", where / f"{title}.xml"
+        # Most of these tests wait for an interval to end: several at once cost little.
         argv = [str(VENV / "bin" / "python"), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
-                f"--junitxml={junit}", *args]
+                "-n", str(at_once), f"--junitxml={junit}", *args]
         status = run(argv, log, env() if env else None, timeout)
         return report(title, status, log, junit, began)
     return go
@@ -204,8 +205,8 @@ def main():
         "unit-tsan": meson_suite("unit-tsan", folder("tsan"), "unit", timeout_factor=4),
         "e2e": pytest_suite("e2e", "test/e2e", env=with_binary("dev")),
         "e2e-tsan": pytest_suite("e2e-tsan", "test/e2e", "-m", "threads", env=with_binary("tsan")),
-        "sdk": pytest_suite("sdk", "test/sdk", env=with_binary("dev")),
-        "fault": pytest_suite("fault", "test/fault", env=with_binary("release")),
+        "sdk": pytest_suite("sdk", "test/sdk", env=with_binary("dev"), at_once=2),
+        "fault": pytest_suite("fault", "test/fault", env=with_binary("release"), at_once=4),
     }
     if options.list:
         print("\n".join(suites))

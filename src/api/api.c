@@ -139,8 +139,8 @@ static enum tr_rc answer(struct api_call *c, struct tr_buf *headers, struct tr_e
     c->route = api_route_find(c->req->method, c->req->path, c->arg, &allow);
     if (c->route == NULL && allow.n > 0) {
         tr_buf_printf(headers, "Allow: %.*s\r\n", (int)allow.n, allow.p);
-        (void)tr_fail(err, TR_INVALID, "api.method", NULL, "this address takes %.*s",
-                      (int)allow.n, allow.p);
+        (void)tr_fail(err, TR_INVALID, "api.method", NULL, "this address takes %.*s", (int)allow.n,
+                      allow.p);
     } else if (c->route == NULL) {
         (void)tr_fail(err, TR_INVALID, "api.route", "GET /api/ lists all addresses",
                       "there is nothing at this address");

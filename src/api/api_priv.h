@@ -1,7 +1,7 @@
 /* Inside the API: one call, its route, and the helpers that handlers share.
  *
- * A handler runs on a worker's thread, reads c->req, c->arg and c->body, and either sets c->status and
- * c->answer or fills err (and, for a person who sent something wrong, c->attr and c->code).
+ * A handler runs on a worker's thread, reads c->req, c->arg and c->body, and either sets c->status
+ * and c->answer or fills err (and, for a person who sent something wrong, c->attr and c->code).
  */
 #ifndef TR_API_API_PRIV_H
 #define TR_API_API_PRIV_H
@@ -87,8 +87,8 @@ TR_MUST_USE enum tr_rc api_query_int(struct api_call *c, const char *key, int64_
                                      int64_t min, int64_t max, int64_t *ret, struct tr_err *err);
 TR_MUST_USE enum tr_rc api_query_bool(struct api_call *c, const char *key, bool *ret,
                                       struct tr_err *err);
-/* An instant with a zone; a bare date where schedule (may be NULL) is of days or weeks; "-7d", "-12h",
- * "now" where relative. */
+/* An instant with a zone; a bare date where schedule (may be NULL) is of days or weeks; "-7d",
+ * "-12h", "now" where relative. */
 TR_MUST_USE enum tr_rc api_when(struct api_call *c, const char *attr, struct tr_str text,
                                 const struct tr_schedule *schedule, bool relative, int64_t *ret,
                                 struct tr_err *err);
@@ -112,11 +112,11 @@ TR_MUST_USE enum tr_rc api_arg_uuid(struct api_call *c, size_t i, const char *wh
                                     struct tr_uuid *ret, struct tr_err *err);
 
 /* ---- json.c: output ---- */
-json_t *api_json_str(struct tr_str s); /* bytes that are not UTF-8 become U+FFFD */
-json_t *api_json_text(const char *z);  /* null for NULL and "" */
-json_t *api_json_uuid(const struct tr_uuid *u);   /* null for nil */
-json_t *api_json_time(int64_t t);                 /* null outside what a calendar has */
-json_t *api_json_time_or_null(int64_t t);         /* null for 0, too */
+json_t *api_json_str(struct tr_str s);          /* bytes that are not UTF-8 become U+FFFD */
+json_t *api_json_text(const char *z);           /* null for NULL and "" */
+json_t *api_json_uuid(const struct tr_uuid *u); /* null for nil */
+json_t *api_json_time(int64_t t);               /* null outside what a calendar has */
+json_t *api_json_time_or_null(int64_t t);       /* null for 0, too */
 json_t *api_json_account(const struct tr_account *a);
 json_t *api_json_run(const struct tr_run *r);
 json_t *api_json_backfill(const struct tr_backfill *b);
@@ -127,8 +127,8 @@ json_t *api_json_page(struct api_call *c, json_t *results, const char *next_curs
                       const char *previous_cursor);
 
 /* ---- exports.c: shared ---- */
-/* The export of path argument i, which must belong to c->project and not be deleted. The caller runs
- * api_row_fini. */
+/* The export of path argument i, which must belong to c->project and not be deleted. The caller
+ * runs api_row_fini. */
 TR_MUST_USE enum tr_rc api_export_row(struct api_call *c, size_t i, struct tr_export_row *ret,
                                       struct tr_err *err);
 void api_row_fini(struct tr_export_row *row);

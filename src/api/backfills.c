@@ -131,6 +131,8 @@ static enum tr_rc check_range(struct api_call *c, const struct tr_export *e, str
                        "choose an earlier end; what comes later is delivered by the schedule",
                        "end_at is in the future: events are complete until %s", until);
     }
+    /* It is past, but maybe not closed yet: who needs it closed will not have to wait. */
+    (void)source->ops->close_through(source, b->range.hi);
     struct tr_range inside = tr_range_meet(b->range, tr_export_bounds(e));
     if (tr_range_empty(inside))
         return api_bad(c, err, "start_at", "invalid_input", NULL,

@@ -1,7 +1,7 @@
 /* Making an export and changing it: one path for POST, PUT and PATCH.
  *
- * What is kept: the body without read-only members and without secrets, and the secrets sealed under
- * the export's id. Everything is checked before anything is written.
+ * What is kept: the body without read-only members and without secrets, and the secrets sealed
+ * under the export's id. Everything is checked before anything is written.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -13,24 +13,37 @@
 #include "os/clock.h"
 #include "os/random.h"
 
-static const char *const fields[] = { "name",       "model",  "interval", "timezone",
+static const char *const fields[] = { "name",       "model",       "interval",    "timezone",
                                       "offset_day", "offset_hour", "destination", "paused",
-                                      "start_at",   "end_at", "filters",  "columns",
+                                      "start_at",   "end_at",      "filters",     "columns",
                                       "test",       NULL };
 
 /* What answers hold and a client may send back, and what PostHog has besides: model/export.c says
  * what becomes of the latter. */
-static const char *const ignored_fields[] = { "id",         "team_id",         "target",
-                                         "version",    "created_at",      "last_updated_at",
-                                         "latest_runs", "last_paused_at", "schema",
-                                         "organization_id", "project",        "deleted",
-                                         "hogql_query",     "hogql_modifiers", "primary_key",
-                                         "version_key", "incremental_mode", "schema_evolution",
-                                         NULL };
+static const char *const ignored_fields[] = { "id",
+                                              "team_id",
+                                              "target",
+                                              "version",
+                                              "created_at",
+                                              "last_updated_at",
+                                              "latest_runs",
+                                              "last_paused_at",
+                                              "schema",
+                                              "organization_id",
+                                              "project",
+                                              "deleted",
+                                              "hogql_query",
+                                              "hogql_modifiers",
+                                              "primary_key",
+                                              "version_key",
+                                              "incremental_mode",
+                                              "schema_evolution",
+                                              NULL };
 
 /* What PostHog has besides: model/export.c says what becomes of it. */
-static const char *const later[] = { "hogql_query", "hogql_modifiers", "primary_key", "version_key",
-                                     "incremental_mode", "schema_evolution", NULL };
+static const char *const later[] = { "hogql_query", "hogql_modifiers",  "primary_key",
+                                     "version_key", "incremental_mode", "schema_evolution",
+                                     NULL };
 
 struct draft {
     char about[TR_UUID_TEXT];
@@ -111,9 +124,8 @@ static enum tr_rc check_rows(struct api_call *c, const struct draft *d, struct t
     struct tr_filter *filter = NULL;
     struct tr_projection *projection = calloc(1, sizeof(*projection));
     const struct tr_export *e = d->e;
-    const char *const *defaults = c->d->default_columns == NULL ?
-                                      NULL :
-                                      c->d->default_columns(d->place.ops, e->schema);
+    const char *const *defaults =
+        c->d->default_columns == NULL ? NULL : c->d->default_columns(d->place.ops, e->schema);
 
     if (projection == NULL)
         return tr_fail_oom(err);
@@ -190,8 +202,8 @@ static enum tr_rc print_body(struct draft *d, struct tr_err *err)
 /* What every answer shows even where the person left it to us. */
 static void fill_defaults(struct draft *d)
 {
-    const char *type = json_string_value(
-        json_object_get(json_object_get(d->body, "destination"), "type"));
+    const char *type =
+        json_string_value(json_object_get(json_object_get(d->body, "destination"), "type"));
     static const struct {
         const char *field, *value;
     } defaults[] = { { "model", "events" }, { "interval", "hour" }, { "timezone", "UTC" } };
@@ -203,9 +215,9 @@ static void fill_defaults(struct draft *d)
         (void)json_object_set_new(
             d->body, "name",
             json_sprintf("%s %s", type,
-                         json_string_value(json_object_get(d->body, "model")) == NULL ?
-                             "export" :
-                             json_string_value(json_object_get(d->body, "model"))));
+                         json_string_value(json_object_get(d->body, "model")) == NULL
+                             ? "export"
+                             : json_string_value(json_object_get(d->body, "model"))));
 }
 
 static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struct tr_uuid *id,

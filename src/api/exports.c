@@ -37,7 +37,8 @@ enum tr_rc api_export_parse_row(const struct tr_export_row *row, struct tr_expor
     TR_CLEANUP(api_json_free) json_t *body = json_loadb(row->body.p, row->body.n, 0, NULL);
 
     if (body == NULL)
-        return tr_fail(err, TR_INTERNAL, "api.body", NULL, "the kept body of the export is no JSON");
+        return tr_fail(err, TR_INTERNAL, "api.body", NULL,
+                       "the kept body of the export is no JSON");
     if (tr_export_parse(body, ret, err) != TR_OK)
         return tr_wrap(err, "read the kept export");
     (*ret)->id = row->id;
@@ -81,7 +82,8 @@ static json_t *export_base(const struct tr_delivery *d, const struct tr_export_r
 
     if (j == NULL)
         return NULL;
-    const char *type = json_string_value(json_object_get(json_object_get(j, "destination"), "type"));
+    const char *type =
+        json_string_value(json_object_get(json_object_get(j, "destination"), "type"));
     const struct tr_dest_ops *ops = type == NULL ? NULL : tr_delivery_dest(d, type);
     if (ops != NULL)
         api_place_strip(ops, j); /* they are not kept there; once more does no harm */
@@ -222,8 +224,8 @@ static enum tr_rc unpause(struct api_call *c, const struct tr_export_row *row, b
     TR_CLEANUP(api_export_free) struct tr_export *e = NULL;
 
     /* The cursor first: once it is not paused, the engine may make runs from it. */
-    if (!backfill && (api_export_parse_row(row, &e, err) != TR_OK ||
-                      api_cursor_to_now(c, e, err) != TR_OK))
+    if (!backfill &&
+        (api_export_parse_row(row, &e, err) != TR_OK || api_cursor_to_now(c, e, err) != TR_OK))
         return err->rc;
     if (c->meta->ops->export_pause(c->meta, &row->id, false, tr_clock_wall_us(), err) != TR_OK)
         return tr_wrap(err, "unpause");

@@ -109,8 +109,8 @@ json_t *api_json_run(const struct tr_run *r)
 
 static json_t *progress(const struct tr_backfill *b)
 {
-    double share = b->total_runs == 0 ? (tr_run_state_ended(b->state) ? 1.0 : 0.0) :
-                                        (double)b->finished_runs / (double)b->total_runs;
+    double share = b->total_runs == 0 ? (tr_run_state_ended(b->state) ? 1.0 : 0.0)
+                                      : (double)b->finished_runs / (double)b->total_runs;
     double rounded = (double)(int64_t)(share * 1000.0) / 1000.0;
 
     return json_pack("{s:o, s:o, s:o, s:f, s:o, s:o}", "total_runs", count(b->total_runs),

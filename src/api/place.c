@@ -1,4 +1,5 @@
-/* What an export's body says about its destination: type, options, secrets; and testing the place. */
+/* What an export's body says about its destination: type, options, secrets; and testing the place.
+ */
 #include <stdio.h>
 
 #include "api/api_priv.h"
@@ -49,7 +50,8 @@ static enum tr_rc open_secrets(struct api_call *c, const char *about, struct tr_
     *ret = json_loadb(plain.p, plain.n, 0, NULL);
     tr_wipe(&plain);
     if (!json_is_object(*ret))
-        return tr_fail(err, TR_INTERNAL, "api.secrets", NULL, "the sealed secrets are not an object");
+        return tr_fail(err, TR_INTERNAL, "api.secrets", NULL,
+                       "the sealed secrets are not an object");
     return TR_OK;
 }
 
@@ -199,12 +201,11 @@ enum tr_rc api_destination_list(struct api_call *c, struct tr_err *err)
     (void)err;
     for (const struct tr_dest_ops *const *o = c->d->dests; *o != NULL; o++)
         (void)json_array_append_new(
-            results,
-            json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:o}", "id", (*o)->name, "type", (*o)->name,
-                      "can_replace", ((*o)->caps & TR_DEST_REPLACES) != 0, "can_recount",
-                      ((*o)->caps & TR_DEST_RECOUNTS) != 0, "takes_mutable_models",
-                      ((*o)->caps & TR_DEST_MUTABLE) != 0, "schema",
-                      tr_option_schema((*o)->options), "tests", tests_json(*o)));
+            results, json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:o}", "id", (*o)->name, "type",
+                               (*o)->name, "can_replace", ((*o)->caps & TR_DEST_REPLACES) != 0,
+                               "can_recount", ((*o)->caps & TR_DEST_RECOUNTS) != 0,
+                               "takes_mutable_models", ((*o)->caps & TR_DEST_MUTABLE) != 0,
+                               "schema", tr_option_schema((*o)->options), "tests", tests_json(*o)));
     c->answer = json_pack("{s:o}", "results", results);
     return TR_OK;
 }
@@ -244,13 +245,12 @@ static enum tr_rc run_step(struct api_call *c, const struct api_place *p, struct
     const struct tr_dest_test *t = &p->ops->tests[step];
     struct tr_err why = { 0 };
     bool passed = api_place_test(c, p, (size_t)step, &why) == TR_OK;
-    c->answer = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", t->name, "description",
-                          t->doc == NULL ? "" : t->doc, "status", passed ? "Passed" : "Failed",
-                          "message",
-                          passed ? json_null() :
-                                   api_json_str(tr_str_of(tr_err_text(&why, text, sizeof(text)))),
-                          "hint", passed ? json_null() : api_json_text(why.hint), "reason",
-                          passed ? json_null() : api_json_text(why.id));
+    c->answer = json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:o}", "name", t->name, "description",
+        t->doc == NULL ? "" : t->doc, "status", passed ? "Passed" : "Failed", "message",
+        passed ? json_null() : api_json_str(tr_str_of(tr_err_text(&why, text, sizeof(text)))),
+        "hint", passed ? json_null() : api_json_text(why.hint), "reason",
+        passed ? json_null() : api_json_text(why.id));
     return TR_OK;
 }
 
@@ -274,9 +274,9 @@ enum tr_rc api_test_step(struct api_call *c, struct tr_err *err)
         return err->rc;
     body = json_loadb(row.body.p, row.body.n, 0, NULL);
     json_t *changed = json_object_get(c->body, "destination");
-    if (body == NULL || (json_is_object(changed) &&
-                         json_object_update_recursive(json_object_get(body, "destination"),
-                                                      changed) != 0))
+    if (body == NULL ||
+        (json_is_object(changed) &&
+         json_object_update_recursive(json_object_get(body, "destination"), changed) != 0))
         return tr_fail_oom(err);
     tr_uuid_format(&row.id, about);
     if (api_place_read(c, body, about, row.sealed, &place, err) != TR_OK)

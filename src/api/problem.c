@@ -1,4 +1,5 @@
-/* What went wrong, as PostHog says it: {"type", "code", "detail", "attr"}, and what to do: "hint". */
+/* What went wrong, as PostHog says it: {"type", "code", "detail", "attr"}, and what to do: "hint".
+ */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -38,7 +38,8 @@ static enum tr_rc check_token(struct api_call *c, const char *token, struct tr_e
         return api_bad(c, err, "capture_token", "invalid_input", NULL,
                        "phx_ begins a personal API key: SDKs must not hold one");
     if (n < 1 || n > 64)
-        return api_bad(c, err, "capture_token", "invalid_input", NULL, "must have 1 to 64 characters");
+        return api_bad(c, err, "capture_token", "invalid_input", NULL,
+                       "must have 1 to 64 characters");
     for (size_t i = 0; i < n; i++)
         if (token[i] <= ' ' || token[i] > '~' || token[i] == '"' || token[i] == '\\')
             return api_bad(c, err, "capture_token", "invalid_input", NULL,
@@ -70,10 +71,9 @@ enum tr_rc api_project_create(struct api_call *c, struct tr_err *err)
         token = made;
     }
     if (c->meta->ops->project_create(c->meta, name, token, &c->project, err) != TR_OK) {
-        (void)snprintf(c->attr, sizeof(c->attr), "%s",
-                       err->id != NULL && strcmp(err->id, "meta.token_in_use") == 0 ?
-                           "capture_token" :
-                           "");
+        (void)snprintf(
+            c->attr, sizeof(c->attr), "%s",
+            err->id != NULL && strcmp(err->id, "meta.token_in_use") == 0 ? "capture_token" : "");
         return tr_wrap(err, "create the project");
     }
     const struct tr_api_options *o = api_options(c->api);

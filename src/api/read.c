@@ -221,8 +221,8 @@ enum tr_rc api_only_known(struct api_call *c, const json_t *object, const char *
         if (listed(known, key) || listed(ignored, key) || json_is_null(value))
             continue;
         (void)snprintf(attr, sizeof(attr), "%s%.40s", prefix, key);
-        return api_bad(c, err, attr, "unknown_field", NULL, "there is no such field here; there are %s",
-                       names);
+        return api_bad(c, err, attr, "unknown_field", NULL,
+                       "there is no such field here; there are %s", names);
     }
     return TR_OK;
 }

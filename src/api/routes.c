@@ -18,8 +18,7 @@ const struct api_route api_routes[] = {
     { TR_HTTP_GET, EXPORTS, api_export_list, 0, "exports of the project" },
     { TR_HTTP_POST, EXPORTS, api_export_create, API_SLOW,
       "make an export; with \"test\": true its destination is tested first" },
-    { TR_HTTP_GET, EXPORTS "test/", api_test_list, 0,
-      "test steps of the type ?destination=" },
+    { TR_HTTP_GET, EXPORTS "test/", api_test_list, 0, "test steps of the type ?destination=" },
     { TR_HTTP_POST, EXPORTS "run_test_step_new/", api_test_step_new, API_SLOW,
       "run test step number step of a body that is not saved" },
     { TR_HTTP_GET, EXPORT, api_export_show, 0, "one export with its latest runs" },
@@ -44,7 +43,8 @@ const struct api_route api_routes[] = {
     { TR_HTTP_POST, EXPORT "runs/:run/retry/", api_run_retry, 0,
       "start a failed or cancelled run again" },
     { TR_HTTP_POST, EXPORT "runs/:run/cancel/", api_run_cancel, 0, "stop a run" },
-    { TR_HTTP_GET, EXPORT "runs/:run/logs/", api_run_logs, 0, "the run's log, newest first: limit" },
+    { TR_HTTP_GET, EXPORT "runs/:run/logs/", api_run_logs, 0,
+      "the run's log, newest first: limit" },
     { TR_HTTP_GET, EXPORT "runs/:run/rejects/", api_run_rejects, 0,
       "rows that the destination could not take: limit" },
 
@@ -136,9 +136,9 @@ enum tr_rc api_index(struct api_call *c, struct tr_err *err)
 
     (void)err;
     for (const struct api_route *r = api_routes; r->pattern != NULL; r++)
-        (void)json_array_append_new(routes, json_pack("{s:s, s:s, s:s}", "method",
-                                                      method_name(r->method), "path", r->pattern,
-                                                      "does", r->doc));
+        (void)json_array_append_new(routes,
+                                    json_pack("{s:s, s:s, s:s}", "method", method_name(r->method),
+                                              "path", r->pattern, "does", r->doc));
     c->answer = json_pack("{s:s, s:o}", "version", TR_VERSION, "routes", routes);
     return TR_OK;
 }

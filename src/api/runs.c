@@ -127,8 +127,8 @@ static enum tr_rc read_cursor(struct api_call *c, struct tr_run_query *q, struct
         ok = tr_uuid_parse(text, &q->after);
     }
     tr_buf_fini(&tmp);
-    return ok ? TR_OK :
-                api_bad(c, err, "cursor", "invalid_input", "take it from next or previous",
+    return ok ? TR_OK
+              : api_bad(c, err, "cursor", "invalid_input", "take it from next or previous",
                         "is no cursor of this list");
 }
 
@@ -259,8 +259,7 @@ static bool add_reject(void *arg, const struct tr_reject *r)
 {
     return json_array_append_new(arg, json_pack("{s:o, s:o, s:o}", "uuid", api_json_uuid(&r->uuid),
                                                 "inserted_at", api_json_time(r->inserted_at),
-                                                "reason",
-                                                api_json_str(tr_str_of(r->reason)))) == 0;
+                                                "reason", api_json_str(tr_str_of(r->reason)))) == 0;
 }
 
 enum tr_rc api_run_rejects(struct api_call *c, struct tr_err *err)

@@ -11,18 +11,16 @@ static json_t *store_json(struct tr_store *store)
     if (store == NULL)
         return json_null();
     tr_store_status(store, &s);
-    return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-                     "ready", (int)s.ready, "why", api_json_text(s.not_ready_why), "hint",
-                     api_json_text(s.not_ready_hint), "closed_through",
-                     api_json_time_or_null(s.closed_through), "applied_through",
-                     api_json_time_or_null(s.applied_through), "sealed_through",
-                     api_json_time_or_null(s.sealed_through), "floor",
-                     api_json_time_or_null(s.floor), "last_event_at",
-                     api_json_time_or_null(s.last_event_at), "events", (json_int_t)s.events,
-                     "blocks", (json_int_t)s.blocks, "journal_bytes", (json_int_t)s.journal_bytes,
-                     "block_bytes", (json_int_t)s.block_bytes, "dedup_entries",
-                     (json_int_t)s.dedup_entries, "dedup_runs", (json_int_t)s.dedup_runs,
-                     "queue_bytes", (json_int_t)s.queue_bytes);
+    return json_pack(
+        "{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ready",
+        (int)s.ready, "why", api_json_text(s.not_ready_why), "hint",
+        api_json_text(s.not_ready_hint), "closed_through", api_json_time_or_null(s.closed_through),
+        "applied_through", api_json_time_or_null(s.applied_through), "sealed_through",
+        api_json_time_or_null(s.sealed_through), "floor", api_json_time_or_null(s.floor),
+        "last_event_at", api_json_time_or_null(s.last_event_at), "events", (json_int_t)s.events,
+        "blocks", (json_int_t)s.blocks, "journal_bytes", (json_int_t)s.journal_bytes, "block_bytes",
+        (json_int_t)s.block_bytes, "dedup_entries", (json_int_t)s.dedup_entries, "dedup_runs",
+        (json_int_t)s.dedup_runs, "queue_bytes", (json_int_t)s.queue_bytes);
 }
 
 static bool collect(void *arg, const struct tr_export_row *row)
@@ -34,10 +32,10 @@ static bool collect(void *arg, const struct tr_export_row *row)
     json_t *name = json_object_get(body, "name");
     json_t *type = json_object_get(destination, "type");
     (void)json_array_append_new(
-        arg, json_pack("{s:o, s:i, s:o, s:o, s:b}", "id", api_json_uuid(&row->id), "project_id",
-                       (int)row->project, "name", name == NULL ? json_null() : json_incref(name),
-                       "type", type == NULL ? json_null() : json_incref(type), "paused",
-                       (int)row->paused));
+        arg,
+        json_pack("{s:o, s:i, s:o, s:o, s:b}", "id", api_json_uuid(&row->id), "project_id",
+                  (int)row->project, "name", name == NULL ? json_null() : json_incref(name), "type",
+                  type == NULL ? json_null() : json_incref(type), "paused", (int)row->paused));
     json_decref(body);
     return true;
 }
@@ -76,8 +74,8 @@ static enum tr_rc add_lag(struct api_call *c, json_t *e, struct tr_err *err)
     int64_t through = b.oldest < cursor ? b.oldest : cursor;
     int64_t lag = api_now(c) - through;
     (void)json_object_set_new(e, "delivered_through", api_json_time(through));
-    (void)json_object_set_new(
-        e, "lag_seconds", json_real((double)(lag < 0 ? 0 : lag / TR_US_PER_MS) / 1000.0));
+    (void)json_object_set_new(e, "lag_seconds",
+                              json_real((double)(lag < 0 ? 0 : lag / TR_US_PER_MS) / 1000.0));
     (void)json_object_set_new(e, "open_runs", json_integer((json_int_t)b.open));
     (void)json_object_set_new(e, "failed_runs", json_integer((json_int_t)b.failed));
     return TR_OK;
@@ -98,10 +96,10 @@ enum tr_rc api_status(struct api_call *c, struct tr_err *err)
         json_decref(exports);
         return tr_wrap(err, "status");
     }
-    c->answer = json_pack("{s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "version", TR_VERSION,
-                          "installation_id", api_json_uuid(&installation), "organization_id",
-                          api_json_uuid(&organization), "store_epoch", (json_int_t)c->d->epoch,
-                          "now", api_json_time(api_now(c)), "store",
-                          store_json(api_options(c->api)->store), "exports", exports);
+    c->answer =
+        json_pack("{s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "version", TR_VERSION, "installation_id",
+                  api_json_uuid(&installation), "organization_id", api_json_uuid(&organization),
+                  "store_epoch", (json_int_t)c->d->epoch, "now", api_json_time(api_now(c)), "store",
+                  store_json(api_options(c->api)->store), "exports", exports);
     return TR_OK;
 }

@@ -3,8 +3,8 @@
 
 #include "api/api_priv.h"
 
-/* Answers stay of a size that one can look at: intervals in order are listed up to OK_MOST, those with
- * something wrong up to BAD_MOST; all are counted. */
+/* Answers stay of a size that one can look at: intervals in order are listed up to OK_MOST, those
+ * with something wrong up to BAD_MOST; all are counted. */
 enum { OK_MOST = 1000, BAD_MOST = 10000 };
 
 static const struct verdict_word {
@@ -45,12 +45,12 @@ static void add_account(struct tr_account *sum, const struct tr_account *a)
 
 static json_t *verdict_json(const struct tr_verdict *v, bool recount)
 {
-    json_t *j = json_pack("{s:o, s:o, s:s, s:b, s:o, s:I, s:o, s:o}", "data_interval_start",
-                          api_json_time(v->range.lo), "data_interval_end",
-                          api_json_time(v->range.hi), "verdict", words[v->what].name, "ok",
-                          (int)!words[v->what].wrong, "run_id", api_json_uuid(&v->run_id), "stored",
-                          (json_int_t)v->stored, "account", api_json_account(&v->account), "text",
-                          api_json_str(tr_str_of(v->text)));
+    json_t *j =
+        json_pack("{s:o, s:o, s:s, s:b, s:o, s:I, s:o, s:o}", "data_interval_start",
+                  api_json_time(v->range.lo), "data_interval_end", api_json_time(v->range.hi),
+                  "verdict", words[v->what].name, "ok", (int)!words[v->what].wrong, "run_id",
+                  api_json_uuid(&v->run_id), "stored", (json_int_t)v->stored, "account",
+                  api_json_account(&v->account), "text", api_json_str(tr_str_of(v->text)));
 
     if (recount && j != NULL) {
         (void)json_object_set_new(j, "expected_there", json_integer((json_int_t)v->expected_there));
@@ -184,12 +184,12 @@ static json_t *report_json(struct report *r, const struct ranges *all)
 
     for (size_t i = 0; i < WORDS; i++)
         (void)json_object_set_new(counts, words[i].name, json_integer((json_int_t)r->count[i]));
-    json_t *j = json_pack(
-        "{s:b, s:o, s:o, s:o, s:I, s:o, s:I, s:O}", "ok", (int)(r->wrong == 0), "start_at",
-        all->n == 0 ? json_null() : api_json_time(all->r[0].lo), "end_at",
-        all->n == 0 ? json_null() : api_json_time(all->r[all->n - 1].hi), "intervals", counts,
-        "stored", (json_int_t)r->stored, "account", api_json_account(&r->sum), "left_out",
-        (json_int_t)r->left_out, "results", r->results);
+    json_t *j =
+        json_pack("{s:b, s:o, s:o, s:o, s:I, s:o, s:I, s:O}", "ok", (int)(r->wrong == 0),
+                  "start_at", all->n == 0 ? json_null() : api_json_time(all->r[0].lo), "end_at",
+                  all->n == 0 ? json_null() : api_json_time(all->r[all->n - 1].hi), "intervals",
+                  counts, "stored", (json_int_t)r->stored, "account", api_json_account(&r->sum),
+                  "left_out", (json_int_t)r->left_out, "results", r->results);
     if (r->recount && j != NULL) {
         (void)json_object_set_new(j, "expected_there", json_integer((json_int_t)r->expected));
         (void)json_object_set_new(j, "found_there", json_integer((json_int_t)r->found));

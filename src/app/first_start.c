@@ -7,8 +7,8 @@
 #include "os/file.h"
 #include "os/random.h"
 
-/* The file is written before meta knows the token: dying in between leaves a file that the next start
- * replaces, never a token that nobody was told. */
+/* The file is written before meta knows the token: dying in between leaves a file that the next
+ * start replaces, never a token that nobody was told. */
 static enum tr_rc make_owner_token(struct app *a, struct tr_err *err)
 {
     char path[4096];

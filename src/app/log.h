@@ -1,5 +1,5 @@
-/* Lines for the operator on stderr: time, level, text. One write each, so that lines of several threads
- * do not mix. Nothing secret is ever given to it. */
+/* Lines for the operator on stderr: time, level, text. One write each, so that lines of several
+ * threads do not mix. Nothing secret is ever given to it. */
 #ifndef TR_APP_LOG_H
 #define TR_APP_LOG_H
 

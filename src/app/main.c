@@ -14,7 +14,8 @@ static void usage(FILE *out)
                        "  serve        run the server\n");
     (void)fflush(out);
     tr_cli_usage();
-    (void)fprintf(out, "\ntailrace COMMAND --help says more. tailrace --version prints the version.\n");
+    (void)fprintf(out,
+                  "\ntailrace COMMAND --help says more. tailrace --version prints the version.\n");
 }
 
 int main(int argc, char **argv)
@@ -28,7 +29,8 @@ int main(int argc, char **argv)
         (void)puts("tailrace " TR_VERSION);
         return 0;
     }
-    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0) {
+    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
+        strcmp(command, "help") == 0) {
         usage(stdout);
         return 0;
     }

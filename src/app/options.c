@@ -19,7 +19,8 @@ static const struct app_option {
 } table[] = {
 #define AT(field) offsetof(struct app_options, field)
     { "data", TEXT, AT(data), "tailrace-data", 0, 0, "folder that holds everything" },
-    { "listen", TEXT, AT(listen), "127.0.0.1:8000", 0, 0, "address and port; port 0 picks a free one" },
+    { "listen", TEXT, AT(listen), "127.0.0.1:8000", 0, 0,
+      "address and port; port 0 picks a free one" },
     { "log-level", TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error" },
     { "trusted-proxies", TEXT, AT(trusted_proxies), "", 0, 0,
       "addresses or prefixes, with commas, whose X-Forwarded-For is believed" },
@@ -67,8 +68,10 @@ static const struct app_option {
       "unsealed journal that starts a sealing" },
     { "seal-age", DURATION, AT(seal_age_us), "10m", TR_US_PER_S, 7 * TR_US_PER_DAY,
       "age of the oldest unsealed event that starts one" },
-    { "block-bytes", BYTES, AT(block_bytes), "1MiB", 65536, 64 << 20, "raw size of a sealed block" },
-    { "chunk-rows", COUNT, AT(chunk_rows), "100000", 1, 10000000, "events of a project in a chunk" },
+    { "block-bytes", BYTES, AT(block_bytes), "1MiB", 65536, 64 << 20,
+      "raw size of a sealed block" },
+    { "chunk-rows", COUNT, AT(chunk_rows), "100000", 1, 10000000,
+      "events of a project in a chunk" },
     { "chunk-bytes", BYTES, AT(chunk_bytes), "64MiB", 65536, INT64_C(1) << 34,
       "bytes of events in a chunk" },
     { "lease", DURATION, AT(lease_us), "60s", 5 * TR_US_PER_S, TR_US_PER_HOUR,
@@ -100,9 +103,9 @@ static bool read_scaled(const char *text, const struct unit *units, size_t n, in
 bool app_read_bytes(const char *text, int64_t *ret)
 {
     static const struct unit units[] = {
-        { "", 1 },           { "B", 1 },          { "KiB", 1 << 10 },  { "K", 1 << 10 },
-        { "MiB", 1 << 20 },  { "M", 1 << 20 },    { "GiB", 1 << 30 },  { "G", 1 << 30 },
-        { "KB", 1000 },      { "MB", 1000000 },   { "GB", 1000000000 }, { "TiB", INT64_C(1) << 40 },
+        { "", 1 },          { "B", 1 },        { "KiB", 1 << 10 },   { "K", 1 << 10 },
+        { "MiB", 1 << 20 }, { "M", 1 << 20 },  { "GiB", 1 << 30 },   { "G", 1 << 30 },
+        { "KB", 1000 },     { "MB", 1000000 }, { "GB", 1000000000 }, { "TiB", INT64_C(1) << 40 },
     };
 
     return read_scaled(text, units, sizeof(units) / sizeof(units[0]), ret);
@@ -139,8 +142,8 @@ static bool set(const struct app_option *o, const char *from, const char *text,
         *(const char **)field = text;
         return true;
     case SWITCH:
-        *(bool *)field = strcmp(text, "0") != 0 && strcasecmp(text, "false") != 0 &&
-                         text[0] != '\0';
+        *(bool *)field =
+            strcmp(text, "0") != 0 && strcasecmp(text, "false") != 0 && text[0] != '\0';
         return true;
     case COUNT:
         value = strtoll(text, &end, 10);
@@ -161,7 +164,9 @@ static bool set(const struct app_option *o, const char *from, const char *text,
         (void)fprintf(stderr, "error: %s: '%s' is out of bounds (%lld to %lld%s)\n", from, text,
                       (long long)(o->kind == DURATION ? o->min / TR_US_PER_S : o->min),
                       (long long)(o->kind == DURATION ? o->max / TR_US_PER_S : o->max),
-                      o->kind == DURATION ? " seconds" : o->kind == BYTES ? " bytes" : "");
+                      o->kind == DURATION ? " seconds"
+                      : o->kind == BYTES  ? " bytes"
+                                          : "");
         return false;
     }
     *(int64_t *)field = value;
@@ -178,10 +183,11 @@ static void variable_name(const struct app_option *o, char out[64])
 
 static void usage(void)
 {
-    (void)printf("Usage: tailrace serve [options]\n\n"
-                 "Takes events from SDKs, keeps them, and runs the exports. Each option may stand in\n"
-                 "the environment instead: --max-batch-bytes is TAILRACE_MAX_BATCH_BYTES.\n\n"
-                 "Options:\n");
+    (void)printf(
+        "Usage: tailrace serve [options]\n\n"
+        "Takes events from SDKs, keeps them, and runs the exports. Each option may stand in\n"
+        "the environment instead: --max-batch-bytes is TAILRACE_MAX_BATCH_BYTES.\n\n"
+        "Options:\n");
     for (size_t i = 0; i < OPTIONS; i++) {
         const struct app_option *o = &table[i];
         char left[48];

@@ -24,8 +24,8 @@ struct app_options {
  * printed. Texts point into argv or the environment. */
 bool app_options_read(int argc, char **argv, struct app_options *ret, bool *ret_help);
 
-/* The numbers that a person may write: "20MiB", "1500", "7d", "90s". False when it is none, negative or
- * too large. Exposed for tests. */
+/* The numbers that a person may write: "20MiB", "1500", "7d", "90s". False when it is none,
+ * negative or too large. Exposed for tests. */
 bool app_read_bytes(const char *text, int64_t *ret);
 bool app_read_duration(const char *text, int64_t *ret_us);
 

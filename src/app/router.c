@@ -55,18 +55,13 @@ static void *intake_of(void *state)
 static const char nothing_here[] =
     "There is nothing at this address. SDKs send events to /batch/, /e/ and their kin; "
     "the API is under /api/, with GET /api/ as its table of contents.\n";
-static const char root_text[] =
-    "tailrace " TR_VERSION " is running. SDKs send events here; the API is under /api/. "
-    "GET /_readiness says whether events are taken.\n";
 
 static void answer_stray(struct tr_http_request *req)
 {
-    bool root = tr_str_is(req->path, "/") &&
-                (req->method == TR_HTTP_GET || req->method == TR_HTTP_HEAD);
     struct tr_http_response r = {
-        .status = root ? 200 : 404,
+        .status = 404,
         .content_type = "text/plain; charset=utf-8",
-        .body = root ? TR_STR(root_text) : TR_STR(nothing_here),
+        .body = TR_STR(nothing_here),
     };
 
     tr_http_reply(req, &r);

@@ -48,7 +48,8 @@ static void watch_readiness(struct app *a, int *was)
     if ((int)s.ready == *was)
         return;
     if (!s.ready) {
-        app_log("error", "not ready: %s", s.not_ready_why == NULL ? "the store takes no events" : s.not_ready_why);
+        app_log("error", "not ready: %s",
+                s.not_ready_why == NULL ? "the store takes no events" : s.not_ready_why);
         if (s.not_ready_hint != NULL)
             app_log("error", "hint: %s", s.not_ready_hint);
     } else if (*was == 0) {

@@ -33,21 +33,34 @@ static const char *const *default_columns(const struct tr_dest_ops *ops,
 
 /* ---- what the engine and delivery say ---- */
 
+static bool is_nil(const struct tr_uuid *u)
+{
+    static const struct tr_uuid nil;
+
+    return u == NULL || memcmp(u, &nil, sizeof(nil)) == 0;
+}
+
 static void say(void *arg, const char *level, const struct tr_uuid *export_id,
                 const struct tr_uuid *run_id, const char *text)
 {
     struct app *a = arg;
     struct tr_log_line line = { .at = tr_clock_wall_us() };
-    char export_text[TR_UUID_TEXT] = "-";
-    char run_text[TR_UUID_TEXT] = "";
+    char about[2 * TR_UUID_TEXT + 16] = "";
+    char id[TR_UUID_TEXT];
     struct tr_err err = { 0 };
+    size_t n = 0;
 
-    if (export_id != NULL)
-        tr_uuid_format(export_id, export_text);
-    if (run_id != NULL)
-        tr_uuid_format(run_id, run_text);
-    app_log(level, "export %s%s%s: %s", export_text, run_id == NULL ? "" : " run ", run_text, text);
-    if (export_id == NULL || strcmp(level, "debug") == 0)
+    if (!is_nil(export_id)) {
+        tr_uuid_format(export_id, id);
+        n = (size_t)snprintf(about, sizeof(about), "export %s", id);
+    }
+    if (!is_nil(run_id)) {
+        tr_uuid_format(run_id, id);
+        (void)snprintf(about + n, sizeof(about) - n, "%srun %s", n == 0 ? "" : " ", id);
+    }
+    app_log(level, "%s%s%s", about, about[0] == '\0' ? "" : ": ", text);
+    /* A log of one export has no place for what is about none. */
+    if (is_nil(export_id) || strcmp(level, "debug") == 0)
         return;
     line.export_id = *export_id;
     if (run_id != NULL)
@@ -113,7 +126,8 @@ static enum tr_rc open_folder(struct app *a, struct tr_err *err)
     char path[4096];
 
     if (strlen(a->o.data) > sizeof(path) - 64)
-        return tr_fail(err, TR_INVALID, "app.data", NULL, "the name of the data folder is too long");
+        return tr_fail(err, TR_INVALID, "app.data", NULL,
+                       "the name of the data folder is too long");
     if (tr_file_make_dirs(a->o.data, err) != TR_OK)
         return tr_wrap(err, "data folder");
     if (tr_file_lock_dir(a->o.data, &a->lock_fd, err) != TR_OK)

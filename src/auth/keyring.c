@@ -51,7 +51,8 @@ static int hex_digit(char c)
 
 static bool is_id(struct tr_str s)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
 
     if (s.n == 0 || s.n > KEY_ID)
         return false;

@@ -29,8 +29,8 @@ static enum tr_rc broken(struct tr_err *err, const char *what)
 }
 
 /* Sets key and nonce, and takes in what is authenticated but not encrypted. */
-static bool set_up(EVP_CIPHER_CTX *ctx, bool seal, const struct key *key, const unsigned char *nonce,
-                   struct tr_str head, struct tr_str about)
+static bool set_up(EVP_CIPHER_CTX *ctx, bool seal, const struct key *key,
+                   const unsigned char *nonce, struct tr_str head, struct tr_str about)
 {
     int n = 0;
 
@@ -72,8 +72,8 @@ enum tr_rc tr_seal(const struct tr_keyring *k, struct tr_str about, struct tr_st
     unsigned char *text = nonce + NONCE;
     tr_random_bytes(nonce, NONCE);
     if (!set_up(ctx, true, key, nonce, (struct tr_str){ (char *)at, head }, about) ||
-        (plain.n > 0 && EVP_CipherUpdate(ctx, text, &n, (const unsigned char *)plain.p,
-                                         (int)plain.n) != 1) ||
+        (plain.n > 0 &&
+         EVP_CipherUpdate(ctx, text, &n, (const unsigned char *)plain.p, (int)plain.n) != 1) ||
         EVP_CipherFinal_ex(ctx, text + n, &last) != 1 ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG, text + plain.n) != 1)
         return library_failed(err);

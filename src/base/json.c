@@ -1,51 +1,23 @@
 #include "base/json.h"
 
-#include <assert.h>
-
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
+#include "base/json_priv.h"
 #include "base/utf8.h"
 
-/* Functions of the scanner take the place p they stand at and return the place behind what they
- * read, or NULL with the fault filled. */
-struct fault {
-    const char *id;
-    const char *at;
-    const char *what;
-};
-
-__attribute__((cold)) static const char *fault_at(struct fault *f, const char *at, const char *id,
-                                                  const char *what)
+const char *tr_json_fault_at(struct tr_json_fault *f, const char *at, const char *id,
+                             const char *what)
 {
-    *f = (struct fault){ id, at, what };
+    *f = (struct tr_json_fault){ id, at, what };
     return NULL;
 }
 
-static const char *wrong(struct fault *f, const char *at, const char *what)
-{
-    return fault_at(f, at, "json.invalid", what);
-}
-
-static const char *cut(struct fault *f, const char *at)
-{
-    return fault_at(f, at, "json.cut", "the text ends too soon");
-}
-
-static enum tr_rc fail(const struct tr_json *j, const struct fault *f, struct tr_err *err)
+enum tr_rc tr_json_fail(const struct tr_json *j, const struct tr_json_fault *f, struct tr_err *err)
 {
     return tr_fail(err, TR_INVALID, f->id, NULL, "not JSON at byte %zu: %s",
                    (size_t)(f->at - j->start), f->what);
-}
-
-static inline const char *skip_blank(const char *p, const char *end)
-{
-    if (p < end && (unsigned char)*p > ' ') /* nearly always */
-        return p;
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
-        p++;
-    return p;
 }
 
 static inline bool is_digit(char c)
@@ -67,9 +39,9 @@ static inline const char *plain_run(const char *p, const char *end)
     while (end - p >= 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
         /* As signed bytes, those from 0x80 up are below the blank too. */
-        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, quote),
-                                                _mm_cmpeq_epi8(x, backslash)),
-                                   _mm_cmplt_epi8(x, blank));
+        __m128i odd =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, backslash)),
+                         _mm_cmplt_epi8(x, blank));
         int mask = _mm_movemask_epi8(odd);
         if (mask != 0)
             return p + __builtin_ctz((unsigned)mask);
@@ -106,19 +78,20 @@ static int hex4(const char *p, const char *end)
 }
 
 /* p is at a backslash. */
-static const char *escape(const char *p, const char *end, uint32_t *flags, struct fault *f)
+static const char *escape(const char *p, const char *end, uint32_t *flags, struct tr_json_fault *f)
 {
     if (end - p < 2)
-        return cut(f, end);
+        return tr_json_cut(f, end);
     *flags |= TR_JSON_ESCAPES;
     if (p[1] != 'u') {
         if (p[1] == '\0' || strchr("\"\\/bfnrt", p[1]) == NULL)
-            return wrong(f, p, "an unknown escape in a string");
+            return tr_json_wrong(f, p, "an unknown escape in a string");
         return p + 2;
     }
     int unit = hex4(p + 2, end);
     if (unit < 0)
-        return end - p < 6 ? cut(f, end) : wrong(f, p, "\\u without four hex digits");
+        return end - p < 6 ? tr_json_cut(f, end)
+                           : tr_json_wrong(f, p, "\\u without four hex digits");
     p += 6;
     if (unit == 0)
         *flags |= TR_JSON_NUL;
@@ -135,11 +108,11 @@ static const char *escape(const char *p, const char *end, uint32_t *flags, struc
 
 /* The rest of a string from a byte that is not plain. */
 __attribute__((noinline)) static const char *string_rest(const char *p, const char *end,
-                                                         uint32_t *flags, struct fault *f)
+                                                         uint32_t *flags, struct tr_json_fault *f)
 {
     for (;; p = plain_run(p, end)) {
         if (p == end)
-            return cut(f, end);
+            return tr_json_cut(f, end);
         if (*p == '"')
             return p + 1;
         if (*p == '\\') {
@@ -149,19 +122,20 @@ __attribute__((noinline)) static const char *string_rest(const char *p, const ch
             continue;
         }
         if ((unsigned char)*p < 0x20)
-            return wrong(f, p, "a raw control character in a string");
+            return tr_json_wrong(f, p, "a raw control character in a string");
         *flags |= TR_JSON_NON_ASCII;
         do {
             size_t width = tr_utf8_width(p, (size_t)(end - p));
             if (width == 0)
-                return fault_at(f, p, "json.utf8", "bytes that are not UTF-8");
+                return tr_json_fault_at(f, p, "json.utf8", "bytes that are not UTF-8");
             p += width;
         } while (p < end && (*p & 0x80) != 0);
     }
 }
 
 /* p is behind the opening quote. */
-static inline const char *string(const char *p, const char *end, uint32_t *flags, struct fault *f)
+static inline const char *string(const char *p, const char *end, uint32_t *flags,
+                                 struct tr_json_fault *f)
 {
     p = plain_run(p, end);
     if (p < end && *p == '"')
@@ -175,21 +149,22 @@ static inline const char *string(const char *p, const char *end, uint32_t *flags
 #define WORD(p, end, text, f) word(p, end, text, sizeof(text) - 1, f)
 
 static inline const char *word(const char *p, const char *end, const char *text, size_t n,
-                               struct fault *f)
+                               struct tr_json_fault *f)
 {
     size_t left = (size_t)(end - p);
 
     if (left >= n && memcmp(p, text, n) == 0)
         return p + n;
-    return left < n && memcmp(p, text, left) == 0 ? cut(f, end) : wrong(f, p, "an unknown word");
+    return left < n && memcmp(p, text, left) == 0 ? tr_json_cut(f, end)
+                                                  : tr_json_wrong(f, p, "an unknown word");
 }
 
-static const char *digits(const char *p, const char *end, struct fault *f)
+static const char *digits(const char *p, const char *end, struct tr_json_fault *f)
 {
     if (p == end)
-        return cut(f, end);
+        return tr_json_cut(f, end);
     if (!is_digit(*p))
-        return wrong(f, p, "a digit is missing in a number");
+        return tr_json_wrong(f, p, "a digit is missing in a number");
     while (p < end && is_digit(*p))
         p++;
     return p;
@@ -209,12 +184,12 @@ static long exponent_value(const char *p, const char *end)
 
 static bool beyond_int64(const char *p, size_t n, bool minus)
 {
-    return n > 19 || (n == 19 && memcmp(p, minus ? "9223372036854775808" : "9223372036854775807",
-                                        19) > 0);
+    return n > 19 ||
+           (n == 19 && memcmp(p, minus ? "9223372036854775808" : "9223372036854775807", 19) > 0);
 }
 
 /* p is at a digit or a minus. */
-static const char *number(const char *p, const char *end, uint32_t *flags, struct fault *f)
+static const char *number(const char *p, const char *end, uint32_t *flags, struct tr_json_fault *f)
 {
     bool minus = *p == '-';
 
@@ -229,7 +204,7 @@ static const char *number(const char *p, const char *end, uint32_t *flags, struc
         return NULL;
     size_t whole_n = (size_t)(p - whole);
     if (whole_n > 1 && *whole == '0')
-        return wrong(f, whole, "a number with a leading zero");
+        return tr_json_wrong(f, whole, "a number with a leading zero");
     if (p == end || (*p != '.' && *p != 'e' && *p != 'E')) {
         if (whole_n >= 19 && beyond_int64(whole, whole_n, minus))
             *flags |= TR_JSON_BIG_INT;
@@ -261,7 +236,8 @@ static const char *number(const char *p, const char *end, uint32_t *flags, struc
 }
 
 /* Anything but an object or an array; p < end. */
-static inline const char *scalar(const char *p, const char *end, uint32_t *flags, struct fault *f)
+static inline const char *scalar(const char *p, const char *end, uint32_t *flags,
+                                 struct tr_json_fault *f)
 {
     switch (*p) {
     case '"':
@@ -281,7 +257,7 @@ static inline const char *scalar(const char *p, const char *end, uint32_t *flags
     default:
         if (is_digit(*p) || *p == '-')
             return number(p, end, flags, f);
-        return wrong(f, p, "a value is expected");
+        return tr_json_wrong(f, p, "a value is expected");
     }
 }
 
@@ -290,24 +266,24 @@ static inline const char *scalar(const char *p, const char *end, uint32_t *flags
 /* A key and its colon, from any blanks before it to any behind it. */
 static inline const char *key_colon(const char *p, const char *end, uint32_t *flags,
                                     const char **ret_key, const char **ret_key_end,
-                                    struct fault *f)
+                                    struct tr_json_fault *f)
 {
-    p = skip_blank(p, end);
+    p = tr_json_skip_blank(p, end);
     if (p == end)
-        return cut(f, end);
+        return tr_json_cut(f, end);
     if (*p != '"')
-        return wrong(f, p, "a key in quotes is expected");
+        return tr_json_wrong(f, p, "a key in quotes is expected");
     *ret_key = p;
     p = string(p + 1, end, flags, f);
     if (p == NULL)
         return NULL;
     *ret_key_end = p;
-    p = skip_blank(p, end);
+    p = tr_json_skip_blank(p, end);
     if (p == end)
-        return cut(f, end);
+        return tr_json_cut(f, end);
     if (*p != ':')
-        return wrong(f, p, "':' is expected");
-    return skip_blank(p + 1, end);
+        return tr_json_wrong(f, p, "':' is expected");
+    return tr_json_skip_blank(p + 1, end);
 }
 
 /* Which containers are open: one bit each, set for objects. */
@@ -340,21 +316,22 @@ static inline bool top_is_object(const struct nest *s)
 /* Behind a value inside a container: passes closing brackets and one comma with the key that may
  * follow it. Stands at the next value, or behind the outermost bracket with depth 0. */
 static inline const char *after_value(const char *p, const char *end, struct nest *s,
-                                      uint32_t *flags, struct fault *f)
+                                      uint32_t *flags, struct tr_json_fault *f)
 {
     while (s->depth > 0) {
         bool object = top_is_object(s);
 
-        p = skip_blank(p, end);
+        p = tr_json_skip_blank(p, end);
         if (p == end)
-            return cut(f, end);
+            return tr_json_cut(f, end);
         if (*p == ',') {
             const char *key;
             const char *key_end;
             return object ? key_colon(p + 1, end, flags, &key, &key_end, f) : p + 1;
         }
         if (*p != (object ? '}' : ']'))
-            return wrong(f, p, object ? "',' or '}' is expected" : "',' or ']' is expected");
+            return tr_json_wrong(f, p,
+                                 object ? "',' or '}' is expected" : "',' or ']' is expected");
         s->depth--;
         p++;
     }
@@ -363,17 +340,17 @@ static inline const char *after_value(const char *p, const char *end, struct nes
 
 /* One whole value that is an object or an array. */
 static const char *container(const char *p, const char *end, struct nest *s, uint32_t *flags,
-                             struct fault *f)
+                             struct tr_json_fault *f)
 {
     do {
-        p = skip_blank(p, end);
+        p = tr_json_skip_blank(p, end);
         if (p == end)
-            return cut(f, end);
+            return tr_json_cut(f, end);
         if (*p == '{' || *p == '[') {
             bool object = *p == '{';
             if (!push(s, object))
-                return fault_at(f, p, "json.too_deep", "too many levels of nesting");
-            p = skip_blank(p + 1, end);
+                return tr_json_fault_at(f, p, "json.too_deep", "too many levels of nesting");
+            p = tr_json_skip_blank(p + 1, end);
             if (p < end && *p != (object ? '}' : ']')) {
                 const char *key;
                 const char *key_end;
@@ -422,9 +399,21 @@ static inline bool type_at(const char *p, const char *end, enum tr_json_type *re
     }
 }
 
-/* p is at the first byte of a value; p < end. */
-static inline const char *value(const struct tr_json *j, const char *p, struct tr_json_value *ret,
-                                struct fault *f)
+const char *tr_json_key_at(const char *p, const char *end, struct tr_json_value *ret,
+                           struct tr_json_fault *f)
+{
+    const char *from = p;
+    const char *to = p;
+    uint32_t flags = 0;
+
+    p = key_colon(p, end, &flags, &from, &to, f);
+    if (p != NULL)
+        *ret = (struct tr_json_value){ TR_JSON_STRING, flags, 0, { from, (size_t)(to - from) } };
+    return p;
+}
+
+const char *tr_json_value_at(const struct tr_json *j, const char *p, struct tr_json_value *ret,
+                             struct tr_json_fault *f)
 {
     const char *from = p;
     uint32_t flags = 0;
@@ -452,163 +441,37 @@ static inline const char *value(const struct tr_json *j, const char *p, struct t
 
 enum tr_rc tr_json_next(struct tr_json *j, struct tr_json_value *ret, struct tr_err *err)
 {
-    struct fault f;
-    const char *p = skip_blank(j->p, j->end);
+    struct tr_json_fault f;
+    const char *p = tr_json_skip_blank(j->p, j->end);
 
-    p = p == j->end ? cut(&f, p) : value(j, p, ret, &f);
+    p = p == j->end ? tr_json_cut(&f, p) : tr_json_value_at(j, p, ret, &f);
     if (p == NULL)
-        return fail(j, &f, err);
+        return tr_json_fail(j, &f, err);
     j->p = p;
     return TR_OK;
 }
 
 enum tr_rc tr_json_end(struct tr_json *j, struct tr_err *err)
 {
-    struct fault f;
+    struct tr_json_fault f;
 
-    j->p = skip_blank(j->p, j->end);
+    j->p = tr_json_skip_blank(j->p, j->end);
     if (j->p == j->end)
         return TR_OK;
-    (void)wrong(&f, j->p, "something follows the value");
-    return fail(j, &f, err);
+    (void)tr_json_wrong(&f, j->p, "something follows the value");
+    return tr_json_fail(j, &f, err);
 }
 
 enum tr_rc tr_json_peek(struct tr_json *j, enum tr_json_type *ret, struct tr_err *err)
 {
-    struct fault f;
-    const char *p = skip_blank(j->p, j->end);
+    struct tr_json_fault f;
+    const char *p = tr_json_skip_blank(j->p, j->end);
 
     if (p == j->end)
-        (void)cut(&f, p);
+        (void)tr_json_cut(&f, p);
     else if (type_at(p, j->end, ret))
         return TR_OK;
     else
-        (void)wrong(&f, p, "a value is expected");
-    return fail(j, &f, err);
-}
-
-/* ---- walking ---- */
-
-static enum tr_rc open_container(struct tr_json *j, char bracket, const char *what,
-                                 struct tr_err *err)
-{
-    struct fault f;
-    const char *p = skip_blank(j->p, j->end);
-
-    if (p == j->end)
-        (void)cut(&f, p);
-    else if (*p != bracket)
-        (void)wrong(&f, p, what);
-    else if (j->depth >= j->max_depth)
-        (void)fault_at(&f, p, "json.too_deep", "too many levels of nesting");
-    else {
-        j->p = p + 1;
-        j->depth++;
-        return TR_OK;
-    }
-    return fail(j, &f, err);
-}
-
-enum tr_rc tr_json_open_object(struct tr_json *j, struct tr_err *err)
-{
-    return open_container(j, '{', "an object is expected", err);
-}
-
-enum tr_rc tr_json_open_array(struct tr_json *j, struct tr_err *err)
-{
-    return open_container(j, '[', "an array is expected", err);
-}
-
-/* To where the next member or element starts, or behind the closing bracket. No value ends with an
- * opening bracket, so the byte before tells whether this is the first call. */
-static inline const char *next_inside(struct tr_json *j, char open, char close, bool *ret_more,
-                                      struct fault *f)
-{
-    assert(j->p > j->start);
-    bool first = j->p[-1] == open;
-    const char *p = skip_blank(j->p, j->end);
-
-    if (p == j->end)
-        return cut(f, p);
-    *ret_more = *p != close;
-    if (*p == close) {
-        j->depth--;
-        return p + 1;
-    }
-    if (first)
-        return p;
-    if (*p != ',')
-        return wrong(f, p, close == '}' ? "',' or '}' is expected" : "',' or ']' is expected");
-    p = skip_blank(p + 1, j->end);
-    return p == j->end ? cut(f, p) : p;
-}
-
-static inline const char *member_key(struct tr_json *j, struct tr_json_value *ret, bool *ret_more,
-                                     struct fault *f)
-{
-    const char *p = next_inside(j, '{', '}', ret_more, f);
-
-    if (p == NULL || !*ret_more)
-        return p;
-    const char *from;
-    const char *to;
-    uint32_t flags = 0;
-    p = key_colon(p, j->end, &flags, &from, &to, f);
-    if (p == NULL)
-        return NULL;
-    if (p == j->end)
-        return cut(f, p);
-    *ret = (struct tr_json_value){ TR_JSON_STRING, flags, 0, { from, (size_t)(to - from) } };
-    return p;
-}
-
-enum tr_rc tr_json_member_key(struct tr_json *j, struct tr_json_value *ret_key, bool *ret_more,
-                              struct tr_err *err)
-{
-    struct fault f;
-    const char *p = member_key(j, ret_key, ret_more, &f);
-
-    if (p == NULL)
-        return fail(j, &f, err);
-    j->p = p;
-    return TR_OK;
-}
-
-enum tr_rc tr_json_member(struct tr_json *j, struct tr_json_value *ret_key,
-                          struct tr_json_value *ret_value, bool *ret_more, struct tr_err *err)
-{
-    struct fault f;
-    const char *p = member_key(j, ret_key, ret_more, &f);
-
-    if (p != NULL && *ret_more)
-        p = value(j, p, ret_value, &f);
-    if (p == NULL)
-        return fail(j, &f, err);
-    j->p = p;
-    return TR_OK;
-}
-
-enum tr_rc tr_json_element_at(struct tr_json *j, bool *ret_more, struct tr_err *err)
-{
-    struct fault f;
-    const char *p = next_inside(j, '[', ']', ret_more, &f);
-
-    if (p == NULL)
-        return fail(j, &f, err);
-    j->p = p;
-    return TR_OK;
-}
-
-enum tr_rc tr_json_element(struct tr_json *j, struct tr_json_value *ret_value, bool *ret_more,
-                           struct tr_err *err)
-{
-    struct fault f;
-    const char *p = next_inside(j, '[', ']', ret_more, &f);
-
-    if (p != NULL && *ret_more)
-        p = value(j, p, ret_value, &f);
-    if (p == NULL)
-        return fail(j, &f, err);
-    j->p = p;
-    return TR_OK;
+        (void)tr_json_wrong(&f, p, "a value is expected");
+    return tr_json_fail(j, &f, err);
 }

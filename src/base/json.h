@@ -1,8 +1,8 @@
 /* A JSON scanner that keeps bytes: it validates and finds, and never re-prints a value.
  *
- * A value is known by the view of its raw bytes. Numbers stay text (54.10 stays 54.10), strings stay
- * escaped until somebody asks. What a destination may not be able to take is noticed in the same
- * pass and told in flags, so that nobody has to look twice.
+ * A value is known by the view of its raw bytes. Numbers stay text (54.10 stays 54.10), strings
+ * stay escaped until somebody asks. What a destination may not be able to take is noticed in the
+ * same pass and told in flags, so that nobody has to look twice.
  *
  * Grammar: RFC 8259, plus the bare words NaN, Infinity and -Infinity that real SDKs send
  * (TR_JSON_BARE); who stores such a value writes null in their place. Strings must be valid UTF-8
@@ -29,15 +29,16 @@ enum tr_json_type {
 
 /* Flags of a value, those of everything inside it included. */
 enum {
-    TR_JSON_ESCAPES = 1 << 0,    /* some string holds a backslash */
-    TR_JSON_NUL = 1 << 1,        /* some string holds \u0000 */
-    TR_JSON_SURROGATE = 1 << 2,  /* some string holds an unpaired surrogate escape */
-    TR_JSON_BARE = 1 << 3,       /* NaN or Infinity occurs */
-    TR_JSON_WIDE_EXP = 1 << 4,   /* a number whose first or last digit stands for a power of ten beyond
-                                    +-300, or with over 300 digits: maybe beyond float64 or a
-                                    destination's numeric */
-    TR_JSON_DEEP = 1 << 5,       /* nesting over TR_JSON_DEEP_AT */
-    TR_JSON_BIG_INT = 1 << 6,    /* an integer outside int64 */
+    TR_JSON_ESCAPES = 1 << 0,   /* some string holds a backslash */
+    TR_JSON_NUL = 1 << 1,       /* some string holds \u0000 */
+    TR_JSON_SURROGATE = 1 << 2, /* some string holds an unpaired surrogate escape */
+    TR_JSON_BARE = 1 << 3,      /* NaN or Infinity occurs */
+    TR_JSON_WIDE_EXP =
+        1 << 4,               /* a number whose first or last digit stands for a power of ten beyond
+                                 +-300, or with over 300 digits: maybe beyond float64 or a
+                                 destination's numeric */
+    TR_JSON_DEEP = 1 << 5,    /* nesting over TR_JSON_DEEP_AT */
+    TR_JSON_BIG_INT = 1 << 6, /* an integer outside int64 */
     TR_JSON_NON_ASCII = 1 << 7,
 };
 
@@ -77,7 +78,8 @@ TR_MUST_USE enum tr_rc tr_json_end(struct tr_json *j, struct tr_err *err);
  *     while ((rc = tr_json_member(&j, &key, &value, &more, err)) == TR_OK && more) ...
  *
  * Members come in order, duplicates included (the last one wins, as in PostHog: the caller's part).
- * ret_more is false when the closing bracket was passed. The first call after open must follow at once. */
+ * ret_more is false when the closing bracket was passed. The first call after open must follow at
+ * once. */
 TR_MUST_USE enum tr_rc tr_json_open_object(struct tr_json *j, struct tr_err *err);
 TR_MUST_USE enum tr_rc tr_json_open_array(struct tr_json *j, struct tr_err *err);
 TR_MUST_USE enum tr_rc tr_json_member(struct tr_json *j, struct tr_json_value *ret_key,
@@ -93,7 +95,8 @@ TR_MUST_USE enum tr_rc tr_json_member_key(struct tr_json *j, struct tr_json_valu
 /* The same for arrays: stands at the next element, or behind the bracket with ret_more = false. */
 TR_MUST_USE enum tr_rc tr_json_element_at(struct tr_json *j, bool *ret_more, struct tr_err *err);
 
-/* The type of what comes next, by its first byte, without moving; TR_INVALID at the end of input. */
+/* The type of what comes next, by its first byte, without moving; TR_INVALID at the end of input.
+ */
 TR_MUST_USE enum tr_rc tr_json_peek(struct tr_json *j, enum tr_json_type *ret, struct tr_err *err);
 
 /* The text of a string value, unescaped. Without escapes it is a view into raw and nothing is
@@ -101,14 +104,15 @@ TR_MUST_USE enum tr_rc tr_json_peek(struct tr_json *j, enum tr_json_type *ret, s
  * p == NULL when tmp is too small. */
 struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tmp);
 
-/* A string value equals text, escapes resolved ("\u0024browser" equals "$browser"). No allocation. */
+/* A string value equals text, escapes resolved ("\u0024browser" equals "$browser"). No allocation.
+ */
 bool tr_json_text_is(const struct tr_json_value *string, struct tr_str text);
 
 /* The last member of that name in a valid object. False when there is none or raw is no object. */
 TR_MUST_USE bool tr_json_find(struct tr_str object, struct tr_str name, struct tr_json_value *ret);
 
-/* A number as the nearest double (beyond float64: infinity or zero with its sign), or as int64 (false
- * when it has a fraction or exponent, or does not fit). False for other types. */
+/* A number as the nearest double (beyond float64: infinity or zero with its sign), or as int64
+ * (false when it has a fraction or exponent, or does not fit). False for other types. */
 TR_MUST_USE bool tr_json_double(const struct tr_json_value *number, double *ret);
 TR_MUST_USE bool tr_json_int64(const struct tr_json_value *number, int64_t *ret);
 

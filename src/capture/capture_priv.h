@@ -1,5 +1,5 @@
-/* What the files of this folder share: scratch memory, the decoded payload, one event as it is read.
- * None of it is for other folders. */
+/* What the files of this folder share: scratch memory, the decoded payload, one event as it is
+ * read. None of it is for other folders. */
 #ifndef TR_CAPTURE_CAPTURE_PRIV_H
 #define TR_CAPTURE_CAPTURE_PRIV_H
 
@@ -17,28 +17,29 @@ enum { TR_CAPTURE_KEEP = 256 * 1024 };
 
 /* An event that waits for the end of its request: the envelope may name token and sent_at last. */
 struct tr_pending {
-    int64_t time; /* the client's instant, or the age in microseconds */
+    int64_t time;      /* the client's instant, or the age in microseconds */
     struct tr_str raw; /* the event's JSON, where the id is made from it */
     enum { TR_TIME_NONE, TR_TIME_CLIENT, TR_TIME_AGE } time_kind;
     bool no_skew, made_uuid;
 };
 
 struct tr_capture_scratch {
-    struct tr_buf form;         /* data= without its percent signs */
-    struct tr_buf decoded[2];   /* the steps of decoding, in turns */
-    struct tr_buf units, words; /* LZ-string: UTF-16 text and dictionary */
-    struct tr_buf properties;   /* those of one event, edited */
-    struct tr_buf merged[2];    /* $set and $set_once of one event */
-    struct tr_buf keys;         /* a hash table of the keys of an object */
+    struct tr_buf form;                                 /* data= without its percent signs */
+    struct tr_buf decoded[2];                           /* the steps of decoding, in turns */
+    struct tr_buf units, words;                         /* LZ-string: UTF-16 text and dictionary */
+    struct tr_buf properties;                           /* those of one event, edited */
+    struct tr_buf merged[2];                            /* $set and $set_once of one event */
+    struct tr_buf keys;                                 /* a hash table of the keys of an object */
     struct tr_buf key, event, distinct_id, token, text; /* unescaped strings */
-    struct tr_buf ip, lib;                             /* JSON strings made here */
-    struct tr_buf at, pending, verdicts;               /* arrays of the request's events */
+    struct tr_buf ip, lib;                              /* JSON strings made here */
+    struct tr_buf at, pending, verdicts;                /* arrays of the request's events */
     z_stream inflater;
     bool inflater_ready;
     ZSTD_DCtx *zstd;
     struct tr_budget *budget; /* of the request at work */
     size_t max_inflated;      /* likewise */
     size_t rows_before;       /* bytes of other requests in out->rows */
+    bool no_memory;           /* a string could not be unescaped: the whole request fails */
     uint64_t hash_seed;       /* nobody outside can make keys collide */
     size_t charged;
 };
@@ -51,6 +52,11 @@ void tr_scratch_end(struct tr_capture_scratch *s);
  * "capture.no_memory_now" when the budget is spent, TR_INVALID "capture.too_large" at b->max. */
 TR_MUST_USE enum tr_rc tr_scratch_reserve(struct tr_capture_scratch *s, struct tr_buf *b, size_t n,
                                           struct tr_err *err);
+
+/* tr_json_text. p == NULL: the text is longer than tmp may be, which is the caller's to judge, or
+ * memory ran out, which fails the request in its end whatever the caller made of it. */
+struct tr_str tr_scratch_text(struct tr_capture_scratch *s, const struct tr_json_value *string,
+                              struct tr_buf *tmp);
 
 /* ---- form.c ---- */
 
@@ -72,7 +78,8 @@ TR_MUST_USE enum tr_rc tr_base64_decode(struct tr_capture_scratch *s, struct tr_
 /* The text of a base64 character 0..63, or -1. */
 int tr_base64_value(char c);
 
-/* decompressFromBase64 of LZ-string; the UTF-16 text becomes UTF-8. TR_INVALID "capture.bad_lz64". */
+/* decompressFromBase64 of LZ-string; the UTF-16 text becomes UTF-8. TR_INVALID "capture.bad_lz64".
+ */
 TR_MUST_USE enum tr_rc tr_lzstring_decode(struct tr_capture_scratch *s, struct tr_str in,
                                           struct tr_buf *out, struct tr_err *err);
 
@@ -133,7 +140,8 @@ struct tr_addition {
 };
 
 /* Fills properties, spans and JSON flags of e. $set and $set_once are merged with those that are
- * there, everything else is added only where there is none. e->properties points to p or scratch. */
+ * there, everything else is added only where there is none. e->properties points to p or scratch.
+ */
 TR_MUST_USE enum tr_rc tr_properties_build(struct tr_capture_scratch *s,
                                            const struct tr_properties *p,
                                            const struct tr_addition *additions, size_t n,
@@ -151,7 +159,7 @@ TR_MUST_USE enum tr_rc tr_merge_objects(struct tr_capture_scratch *s, struct tr_
 struct tr_reading {
     struct tr_str raw;
     struct tr_json_value event, distinct_id, uuid, timestamp, offset, token, set, set_once;
-    struct tr_json_value session_id, window_id; /* v1 */
+    struct tr_json_value session_id, window_id;              /* v1 */
     struct tr_json_value profile, cookieless, tour, no_skew; /* v1: inside options */
     struct tr_properties properties;
 };
@@ -217,7 +225,7 @@ bool tr_ip_value(struct tr_capture_scratch *s, const char *ip, struct tr_json_va
 void tr_request_begin(struct tr_capture_scratch *s, const struct tr_capture_in *in,
                       struct tr_capture_out *out);
 TR_MUST_USE enum tr_rc tr_request_end(struct tr_capture_scratch *s, struct tr_capture_out *out,
-                                      enum tr_rc rc);
+                                      enum tr_rc rc, struct tr_err *err);
 
 /* A reader of the request's text with its limit of nesting. */
 void tr_request_json(const struct tr_capture_in *in, struct tr_str text, struct tr_json *ret);

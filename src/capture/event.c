@@ -93,8 +93,8 @@ enum tr_rc tr_event_read_member(struct tr_capture_scratch *s, struct tr_json *j,
     struct tr_json_value forgotten;
     struct tr_str name = { key->raw.p + 1, key->raw.n - 2 };
 
-    if ((key->flags & TR_JSON_ESCAPES) != 0 && (name = tr_json_text(key, &s->key)).p == NULL)
-        return tr_fail_oom(err);
+    if ((key->flags & TR_JSON_ESCAPES) != 0)
+        name = tr_scratch_text(s, key, &s->key); /* too long: no known name */
     if (tr_str_is(name, "properties"))
         return tr_properties_read(s, j, &r->properties, err);
     if (tr_str_is(name, "options"))
@@ -166,7 +166,7 @@ static const struct tr_refusal *event_name(struct tr_capture_scratch *s, const s
     }
     if (r->event.type != TR_JSON_STRING)
         return &not_text;
-    *ret = tr_json_text(&r->event, &s->event);
+    *ret = tr_scratch_text(s, &r->event, &s->event);
     if (ret->p == NULL || ret->n > MAX_EVENT_NAME_BYTES)
         return &too_long;
     return ret->n == 0 ? &missing : NULL;
@@ -182,16 +182,19 @@ static const struct tr_refusal *distinct_id(struct tr_capture_scratch *s,
         v = &r->properties.known[TR_PROPERTY_DISTINCT_ID];
     if (!present(v) || empty_string(v) || v->type == TR_JSON_NONFINITE)
         return &missing;
+    if (v->raw.n > s->distinct_id.max / 2)
+        return &tr_refusal_too_large;
     *ret = v->raw;
     if (v->type == TR_JSON_STRING) {
-        *ret = tr_json_text(v, &s->distinct_id);
+        *ret = tr_scratch_text(s, v, &s->distinct_id);
     } else if ((v->flags & TR_JSON_BARE) != 0) {
         tr_buf_clear(&s->distinct_id);
         tr_json_add_finite(&s->distinct_id, v->raw);
+        s->no_memory |= s->distinct_id.failed;
         *ret = tr_buf_view(&s->distinct_id);
     }
     if (ret->p == NULL)
-        return &missing;
+        return &tr_refusal_too_large;
     *ret = tr_utf8_head(*ret, MAX_DISTINCT_ID_CHARS);
     return NULL;
 }
@@ -217,7 +220,7 @@ bool tr_event_uuid(struct tr_capture_scratch *s, const struct tr_reading *r, str
 
     if (r->uuid.raw.p == NULL || r->uuid.type != TR_JSON_STRING)
         return false;
-    struct tr_str text = tr_json_text(&r->uuid, &s->text);
+    struct tr_str text = tr_scratch_text(s, &r->uuid, &s->text);
     return text.p != NULL && tr_uuid_parse(tr_str_trim(text), ret) &&
            memcmp(ret, &nil, sizeof(nil)) != 0;
 }
@@ -247,7 +250,7 @@ static void client_time(struct tr_capture_scratch *s, const struct tr_reading *r
     ret->no_skew =
         is_true(&r->no_skew) || is_true(&r->properties.known[TR_PROPERTY_IGNORE_SENT_AT]);
     if (t->raw.p != NULL && t->type == TR_JSON_STRING) {
-        struct tr_str text = tr_json_text(t, &s->text);
+        struct tr_str text = tr_scratch_text(s, t, &s->text);
         ok = text.p != NULL && tr_when_parse(text, &ret->time);
     } else if (t->raw.p != NULL && t->type == TR_JSON_NUMBER) {
         ok = tr_when_number(t->raw, &ret->time);
@@ -290,9 +293,10 @@ static enum tr_rc append(struct tr_capture_scratch *s, struct tr_buf *array, con
     return TR_OK;
 }
 
-/* The rows are full: of other requests' events, then it is a matter of waiting; or of this one's. */
-static enum tr_rc rows_full(const struct tr_capture_scratch *s, const struct tr_capture_out *out, size_t size,
-                            struct tr_err *err)
+/* The rows are full: of other requests' events, then it is a matter of waiting; or of this one's.
+ */
+static enum tr_rc rows_full(const struct tr_capture_scratch *s, const struct tr_capture_out *out,
+                            size_t size, struct tr_err *err)
 {
     if (out->rows->n + size <= out->rows->max)
         return tr_fail_oom(err);

@@ -122,7 +122,6 @@ enum tr_rc tr_unzstd(struct tr_capture_scratch *s, struct tr_str in, struct tr_b
 {
     static const struct format zstd = { "capture.bad_zstd", "zstd" };
     ZSTD_inBuffer from = { in.p, in.n, 0 };
-    size_t left = 1;
 
     tr_buf_clear(out);
     if (s->zstd == NULL && (s->zstd = ZSTD_createDCtx()) == NULL)
@@ -134,13 +133,15 @@ enum tr_rc tr_unzstd(struct tr_capture_scratch *s, struct tr_str in, struct tr_b
         if (next_piece(s, in, out, err) != TR_OK)
             return err->rc;
         ZSTD_outBuffer to = { out->p + out->n, out->cap - out->n, 0 };
-        left = ZSTD_decompressStream(s->zstd, &to, &from);
+        size_t left = ZSTD_decompressStream(s->zstd, &to, &from);
         out->n += to.pos;
         if (ZSTD_isError(left))
             return damaged(&zstd, err);
         if (not_over(s, out, err) != TR_OK)
             return err->rc;
+        if (from.pos == from.size && left == 0)
+            return TR_OK;
         if (from.pos == from.size && to.pos < to.size)
-            return left == 0 ? TR_OK : cut_short(&zstd, err);
+            return cut_short(&zstd, err);
     }
 }

@@ -1,10 +1,10 @@
 /* LZ-string, as very old browser SDKs send it ("compression=lz64").
  *
- * A stream of codes whose width grows with the dictionary, packed into base64 digits from the highest
- * bit down; a code's own bits come lowest first. Codes 0 and 1 are followed by a new character of 8
- * or 16 bits, 2 ends the text, the others name a word. After each code the word before, longer by
- * the first character of this one, is a new word: those characters stand next to each other in the
- * text, so that a word is just a place and a length in it.
+ * A stream of codes whose width grows with the dictionary, packed into base64 digits from the
+ * highest bit down; a code's own bits come lowest first. Codes 0 and 1 are followed by a new
+ * character of 8 or 16 bits, 2 ends the text, the others name a word. After each code the word
+ * before, longer by the first character of this one, is a new word: those characters stand next to
+ * each other in the text, so that a word is just a place and a length in it.
  */
 #include "base/utf8.h"
 #include "capture/capture_priv.h"
@@ -46,8 +46,8 @@ struct lz {
     struct tr_capture_scratch *s;
     struct tr_buf *units, *words;
     size_t n_units, n_words;
-    unsigned width;  /* bits of a code */
-    size_t grow_in;  /* words until a code needs one bit more */
+    unsigned width; /* bits of a code */
+    size_t grow_in; /* words until a code needs one bit more */
 };
 
 static enum tr_rc add_word(struct lz *z, struct word w, struct tr_err *err)

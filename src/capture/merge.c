@@ -1,5 +1,5 @@
-/* Two JSON objects as one. The keys of the upper one stand in a hash table, so that the time grows with
- * the bytes, whatever somebody sends. */
+/* Two JSON objects as one. The keys of the upper one stand in a hash table, so that the time grows
+ * with the bytes, whatever somebody sends. */
 #include "base/hash.h"
 #include "capture/capture_priv.h"
 
@@ -16,7 +16,7 @@ struct keys {
 static enum tr_rc key_text(struct tr_capture_scratch *s, const struct tr_json_value *key,
                            struct tr_str *ret, struct tr_err *err)
 {
-    *ret = tr_json_text(key, &s->key);
+    *ret = tr_scratch_text(s, key, &s->key);
     return ret->p == NULL ? tr_fail_oom(err) : TR_OK;
 }
 

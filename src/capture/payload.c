@@ -60,7 +60,7 @@ static enum tr_rc unpack_once(struct tr_capture_scratch *s, struct hints *h, str
     bool meant = h->from_form;
     h->from_form = false;
     return rc == TR_INVALID && !meant && strcmp(err->id, "capture.bad_base64") == 0 ? not_json(err)
-                                                                                      : rc;
+                                                                                    : rc;
 }
 
 /* Real requests need two steps (base64 of gzip); old clients encode once more on the way. */
@@ -126,8 +126,7 @@ enum tr_rc tr_payload_v0(struct tr_capture_scratch *s, const struct tr_capture_i
         take_hint(&h, tr_form_get(in->body, "compression"));
         data = tr_form_get(in->body, "data");
         if (data.n == 0)
-            return tr_fail(err, TR_INVALID, "capture.bad_form", NULL,
-                           "the form has no data field");
+            return tr_fail(err, TR_INVALID, "capture.bad_form", NULL, "the form has no data field");
     } else {
         return unpack(s, &h, in->body, ret, err);
     }

@@ -1,6 +1,7 @@
-/* PostHog's capture protocol as its SDKs have spoken it over the years: an array of events, an object
- * with a batch, one event, or a person update on /engage. Which one it is shows while it is read, and
- * the keys of an envelope may come after its events: events wait for the end of the request. */
+/* PostHog's capture protocol as its SDKs have spoken it over the years: an array of events, an
+ * object with a batch, one event, or a person update on /engage. Which one it is shows while it is
+ * read, and the keys of an envelope may come after its events: events wait for the end of the
+ * request. */
 #include <stdio.h>
 
 #include "base/time.h"
@@ -14,9 +15,9 @@ struct request {
     struct tr_capture_out *out;
     struct tr_json j;
     enum shape shape;
-    bool engage;       /* events need no name here */
-    bool ip_unwanted;  /* "?ip=0" of the browser SDK */
-    uint32_t index;    /* of the event at work */
+    bool engage;      /* events need no name here */
+    bool ip_unwanted; /* "?ip=0" of the browser SDK */
+    uint32_t index;   /* of the event at work */
     struct tr_json_value ip;
     struct tr_json_value token; /* of the first event */
     bool token_missing, tokens_differ;
@@ -47,7 +48,7 @@ static void note_token(struct request *q, const struct tr_reading *r)
     } else if (q->token.raw.p == NULL) {
         q->token = token;
     } else if (!q->tokens_differ && !tr_str_eq(q->token.raw, token.raw)) {
-        struct tr_str first = tr_json_text(&q->token, &q->s->token);
+        struct tr_str first = tr_scratch_text(q->s, &q->token, &q->s->token);
         q->tokens_differ = first.p == NULL || !tr_json_text_is(&token, first);
     }
 }
@@ -196,8 +197,11 @@ static enum tr_rc find_project(struct request *q, const struct tr_json_value *en
                            "the events of one request name several projects");
         from = q->token_missing ? NULL : &q->token;
     }
-    if (from != NULL && from->raw.p != NULL)
-        token = tr_json_text(from, &q->s->token);
+    if (from != NULL && from->raw.p != NULL) {
+        token = tr_scratch_text(q->s, from, &q->s->token);
+        if (token.p == NULL) /* too long to be unescaped */
+            token = from->raw;
+    }
     return tr_token_resolve(q->s, token, lookup, lookup_arg, q->out, err);
 }
 
@@ -247,8 +251,9 @@ enum tr_rc tr_capture_posthog(const struct tr_capture_in *in, tr_token_lookup *l
 
     tr_request_begin(scratch, in, out);
     q.engage = tr_str_starts(in->path, TR_STR("/engage"));
-    q.ip_unwanted = tr_str_is(tr_form_get(in->query, "ip"), "0") ||
-                    !tr_ip_value(scratch, in->ip, &q.ip);
-    return tr_request_end(scratch, out,
-                          capture(&q, lookup, lookup_arg, err == NULL ? &unread : err));
+    q.ip_unwanted =
+        tr_str_is(tr_form_get(in->query, "ip"), "0") || !tr_ip_value(scratch, in->ip, &q.ip);
+    if (err == NULL)
+        err = &unread;
+    return tr_request_end(scratch, out, capture(&q, lookup, lookup_arg, err), err);
 }

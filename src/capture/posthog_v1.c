@@ -1,4 +1,5 @@
-/* PostHog's capture protocol, version 1: the token and the time of sending are in headers, what were
+/* PostHog's capture protocol, version 1: the token and the time of sending are in headers, what
+ * were
  * "$"-properties is in fields of its own, every event has a uuid and gets a verdict of its own. */
 #include "capture/capture_priv.h"
 #include "capture/when.h"
@@ -192,6 +193,7 @@ enum tr_rc tr_capture_posthog_v1(const struct tr_capture_in *in, tr_token_lookup
     struct request q = { .in = in, .s = scratch, .out = out };
 
     tr_request_begin(scratch, in, out);
-    return tr_request_end(scratch, out,
-                          capture(&q, lookup, lookup_arg, err == NULL ? &unread : err));
+    if (err == NULL)
+        err = &unread;
+    return tr_request_end(scratch, out, capture(&q, lookup, lookup_arg, err), err);
 }

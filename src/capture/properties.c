@@ -49,8 +49,7 @@ static inline enum tr_property property_of(struct tr_str name)
                : IS("$product_tour_id") ? TR_PROPERTY_PRODUCT_TOUR_ID
                                         : TR_N_PROPERTIES;
     case 23:
-        return IS("$process_person_profile") ? TR_PROPERTY_PROCESS_PERSON_PROFILE
-                                             : TR_N_PROPERTIES;
+        return IS("$process_person_profile") ? TR_PROPERTY_PROCESS_PERSON_PROFILE : TR_N_PROPERTIES;
     default:
         return TR_N_PROPERTIES;
     }
@@ -75,8 +74,8 @@ static enum tr_rc read_members(struct tr_capture_scratch *s, struct tr_json *j,
         if (value.depth >= ret->depth)
             ret->depth = value.depth + 1;
         struct tr_str name = { key.raw.p + 1, key.raw.n - 2 };
-        if ((key.flags & TR_JSON_ESCAPES) != 0 && (name = tr_json_text(&key, &s->key)).p == NULL)
-            return tr_fail_oom(err);
+        if ((key.flags & TR_JSON_ESCAPES) != 0)
+            name = tr_scratch_text(s, &key, &s->key); /* too long: no known name */
         enum tr_property p = property_of(name);
         if (p != TR_N_PROPERTIES)
             ret->known[p] = value; /* of two, the last one counts */
@@ -277,9 +276,9 @@ enum tr_rc tr_properties_build(struct tr_capture_scratch *s, const struct tr_pro
 
     if (!edit.changes && (edit.flags & TR_JSON_BARE) == 0) {
         for (size_t i = 0; i < edit.n; i++)
-            *span_of(e, edit.marks[i].name) = (struct tr_span){
-                (uint32_t)(edit.marks[i].old.p - raw.p), (uint32_t)edit.marks[i].old.n
-            };
+            *span_of(e, edit.marks[i].name) =
+                (struct tr_span){ (uint32_t)(edit.marks[i].old.p - raw.p),
+                                  (uint32_t)edit.marks[i].old.n };
         e->properties = raw;
         return TR_OK;
     }

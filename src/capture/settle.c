@@ -13,8 +13,11 @@ void tr_request_begin(struct tr_capture_scratch *s, const struct tr_capture_in *
     s->rows_before = out->rows->n;
 }
 
-enum tr_rc tr_request_end(struct tr_capture_scratch *s, struct tr_capture_out *out, enum tr_rc rc)
+enum tr_rc tr_request_end(struct tr_capture_scratch *s, struct tr_capture_out *out, enum tr_rc rc,
+                          struct tr_err *err)
 {
+    if (s->no_memory)
+        rc = tr_fail_oom(err);
     out->at = (uint32_t *)(void *)s->at.p;
     if (rc != TR_OK) {
         out->rows->n = s->rows_before;
@@ -41,6 +44,7 @@ bool tr_ip_value(struct tr_capture_scratch *s, const char *ip, struct tr_json_va
     tr_buf_clear(&s->ip);
     tr_buf_json_str(&s->ip, tr_str_of(ip));
     *ret = (struct tr_json_value){ .type = TR_JSON_STRING, .raw = tr_buf_view(&s->ip) };
+    s->no_memory |= s->ip.failed;
     return !s->ip.failed;
 }
 
@@ -105,7 +109,7 @@ bool tr_sent_at_of(struct tr_capture_scratch *s, const struct tr_json_value *v, 
         return tr_when_number(v->raw, ret);
     if (v->type != TR_JSON_STRING)
         return false;
-    struct tr_str text = tr_json_text(v, &s->text);
+    struct tr_str text = tr_scratch_text(s, v, &s->text);
     return text.p != NULL && tr_when_parse(text, ret);
 }
 
@@ -135,8 +139,9 @@ static int64_t event_time(const struct tr_pending *p, const struct tr_request_fa
 
 /* The namespace of ids made from an event's bytes. Fixed for ever: another one would make every
  * re-send across an upgrade a new event. */
-static const struct tr_uuid space_of_events = { { 0x3b, 0x8e, 0x0c, 0x5d, 0x91, 0x47, 0x4f, 0x2a, 0xa6,
-                                                  0xd3, 0x52, 0xee, 0x17, 0xc9, 0x74, 0x6b } };
+static const struct tr_uuid space_of_events = { { 0x3b, 0x8e, 0x0c, 0x5d, 0x91, 0x47, 0x4f, 0x2a,
+                                                  0xa6, 0xd3, 0x52, 0xee, 0x17, 0xc9, 0x74,
+                                                  0x6b } };
 
 static void make_uuid(const struct tr_capture_in *in, const struct tr_capture_out *out,
                       const struct tr_pending *p, int64_t time, uint32_t index, struct tr_uuid *ret)

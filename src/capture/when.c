@@ -76,7 +76,8 @@ static int take_name(struct cursor *c, const char *const *names, size_t n_names)
 {
     struct tr_str word = { c->p, 0 };
 
-    while (word.p + word.n < c->end && ((word.p[word.n] | 0x20) >= 'a' && (word.p[word.n] | 0x20) <= 'z'))
+    while (word.p + word.n < c->end &&
+           ((word.p[word.n] | 0x20) >= 'a' && (word.p[word.n] | 0x20) <= 'z'))
         word.n++;
     for (size_t i = 0; i < n_names; i++) {
         if (tr_str_eq_nocase(word, tr_str_of(names[i]))) {
@@ -160,8 +161,7 @@ static bool parse_slashes(struct cursor c, int64_t *ret)
     struct tr_civil t = { 0 };
 
     if (take_digits(&c, 1, 2, &t.month) == 0 || !take(&c, '/') ||
-        take_digits(&c, 1, 2, &t.day) == 0 || !take(&c, '/') ||
-        take_digits(&c, 4, 4, &t.year) == 0)
+        take_digits(&c, 1, 2, &t.day) == 0 || !take(&c, '/') || take_digits(&c, 4, 4, &t.year) == 0)
         return false;
     return finish_date(&c, &t, ret);
 }

@@ -40,8 +40,8 @@ static void help_command(const struct cli_command *c)
 
     print_title(c, title, sizeof(title));
     (void)printf("Usage: tailrace %s [options]\n\n%s\n\nOptions:\n", title, c->doc);
-    for (const struct cli_option *o = c->options; o < c->options + CLI_MAX_OPTIONS && o->name != NULL;
-         o++)
+    for (const struct cli_option *o = c->options;
+         o < c->options + CLI_MAX_OPTIONS && o->name != NULL; o++)
         print_option(o);
     for (const struct cli_option *o = globals; o->name != NULL; o++)
         print_option(o);
@@ -97,7 +97,8 @@ static int choose_command(int argc, char **argv, struct cli *ret, bool *ret_help
     const char *name = argc > 1 ? argv[1] : NULL;
 
     if (!has_group(argv[0])) {
-        (void)fprintf(stderr, "error: there is no command '%s'; tailrace --help lists them\n", argv[0]);
+        (void)fprintf(stderr, "error: there is no command '%s'; tailrace --help lists them\n",
+                      argv[0]);
         return CLI_USAGE;
     }
     ret->command = find_command(argv[0], name);
@@ -109,7 +110,8 @@ static int choose_command(int argc, char **argv, struct cli *ret, bool *ret_help
         return CLI_OK;
     }
     if (name == NULL)
-        (void)fprintf(stderr, "error: %s what? tailrace %s --help lists its commands\n", argv[0], argv[0]);
+        (void)fprintf(stderr, "error: %s what? tailrace %s --help lists its commands\n", argv[0],
+                      argv[0]);
     else
         (void)fprintf(stderr, "error: there is no command '%s %s'; tailrace %s --help lists them\n",
                       argv[0], name, argv[0]);
@@ -150,7 +152,8 @@ static int read_option(int argc, char **argv, int *i, struct cli *c)
     const char **to = place(c, arg, n, &o);
 
     if (to == NULL) {
-        (void)fprintf(stderr, "error: there is no option '%s' here; add --help for those that are\n", arg);
+        (void)fprintf(stderr,
+                      "error: there is no option '%s' here; add --help for those that are\n", arg);
         return CLI_USAGE;
     }
     if (o->value == NULL) {

@@ -75,7 +75,8 @@ static json_t *sequence(struct conversion *c, const yaml_node_t *node, int depth
 {
     json_t *array = json_array();
 
-    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
+    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top;
+         i++) {
         json_t *value = convert(c, *i, depth + 1);
         if (value == NULL) {
             json_decref(array);
@@ -90,15 +91,17 @@ static json_t *mapping(struct conversion *c, const yaml_node_t *node, int depth)
 {
     json_t *object = json_object();
 
-    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+         p++) {
         const yaml_node_t *key = yaml_document_get_node(c->document, p->key);
-        const char *name = key != NULL && key->type == YAML_SCALAR_NODE ?
-                               (const char *)key->data.scalar.value :
-                               NULL;
+        const char *name = key != NULL && key->type == YAML_SCALAR_NODE
+                               ? (const char *)key->data.scalar.value
+                               : NULL;
         json_t *value = NULL;
 
         if (name == NULL)
-            (void)snprintf(c->why, c->cap, "line %zu: a key must be a text", node->start_mark.line + 1);
+            (void)snprintf(c->why, c->cap, "line %zu: a key must be a text",
+                           node->start_mark.line + 1);
         else if (json_object_get(object, name) != NULL)
             (void)snprintf(c->why, c->cap, "line %zu: '%.60s' stands there twice",
                            key->start_mark.line + 1, name);

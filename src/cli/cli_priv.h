@@ -24,8 +24,8 @@ struct cli_option {
 struct cli;
 
 struct cli_command {
-    const char *group; /* "export" */
-    const char *name;  /* "create"; NULL: the group is the command */
+    const char *group;                            /* "export" */
+    const char *name;                             /* "create"; NULL: the group is the command */
     const char *arguments[CLI_MAX_ARGUMENTS + 1]; /* names of positional ones */
     struct cli_option options[CLI_MAX_OPTIONS];   /* ends with name == NULL */
     int (*run)(struct cli *);
@@ -51,11 +51,12 @@ static inline bool cli_given(const struct cli *c, const char *option)
     return cli_value(c, option) != NULL;
 }
 
-/* client.c: one call. 0 with *ret_answer (or NULL for an empty one), or CLI_REFUSED with the reason and
- * hint on stderr. path_fmt's texts must be checked ids or encoded. */
+/* client.c: one call. 0 with *ret_answer (or NULL for an empty one), or CLI_REFUSED with the reason
+ * and hint on stderr. path_fmt's texts must be checked ids or encoded. */
 int cli_call(const struct cli *c, const char *method, const char *path, const json_t *body,
              json_t **ret_answer);
-/* "/api/projects/<project>/batch_exports/<id>/<rest>"; false when a part does not belong in a path. */
+/* "/api/projects/<project>/batch_exports/<id>/<rest>"; false when a part does not belong in a path.
+ */
 bool cli_export_path(const struct cli *c, const char *id, const char *rest, struct tr_buf *out);
 /* Adds "key=value" to a path, encoded. */
 void cli_add_query(struct tr_buf *path, const char *key, const char *value);
@@ -66,7 +67,8 @@ int cli_export_call(const struct cli *c, const char *method, const char *id, con
 int cli_export_post(const struct cli *c, const char *id, const char *rest, json_t *body,
                     json_t **ret_answer);
 
-/* body.c: a JSON or YAML file ("-": standard input) as an object; NULL with the reason on stderr. */
+/* body.c: a JSON or YAML file ("-": standard input) as an object; NULL with the reason on stderr.
+ */
 json_t *cli_read_body(const char *path);
 /* YAML (or JSON, which is YAML) as JSON. NULL: why holds the reason. For tests. */
 json_t *cli_yaml(const char *text, size_t n, char *why, size_t cap);
@@ -94,10 +96,13 @@ void cli_cell(const json_t *value, enum cli_kind kind, struct tr_buf *out);
 int cli_fail(const char *what, const struct tr_err *err);
 
 /* ---- commands, by file ---- */
-int cli_project_create(struct cli *c), cli_project_list(struct cli *c), cli_project_show(struct cli *c);
-int cli_export_create(struct cli *c), cli_export_list(struct cli *c), cli_export_show(struct cli *c),
-    cli_export_update(struct cli *c), cli_export_pause(struct cli *c), cli_export_unpause(struct cli *c),
-    cli_export_delete(struct cli *c), cli_export_logs(struct cli *c), cli_export_test(struct cli *c);
+int cli_project_create(struct cli *c), cli_project_list(struct cli *c),
+    cli_project_show(struct cli *c);
+int cli_export_create(struct cli *c), cli_export_list(struct cli *c),
+    cli_export_show(struct cli *c), cli_export_update(struct cli *c),
+    cli_export_pause(struct cli *c), cli_export_unpause(struct cli *c),
+    cli_export_delete(struct cli *c), cli_export_logs(struct cli *c),
+    cli_export_test(struct cli *c);
 int cli_run_list(struct cli *c), cli_run_show(struct cli *c), cli_run_retry(struct cli *c),
     cli_run_cancel(struct cli *c), cli_run_logs(struct cli *c), cli_run_rejects(struct cli *c);
 int cli_backfill_create(struct cli *c), cli_backfill_list(struct cli *c),

@@ -51,13 +51,15 @@ static int refused(const struct cli *c, long status, const json_t *answer)
     const json_t *attr = json_object_get(answer, "attr");
 
     if (!json_is_string(detail)) {
-        (void)fprintf(stderr, "error: %s answered %ld, and not as this API does\n", c->server, status);
+        (void)fprintf(stderr, "error: %s answered %ld, and not as this API does\n", c->server,
+                      status);
         return CLI_REFUSED;
     }
     /* Most texts begin with the field already. */
-    if (json_is_string(attr) && strncmp(json_string_value(detail), json_string_value(attr),
-                                        json_string_length(attr)) != 0)
-        (void)fprintf(stderr, "error: %s: %s\n", json_string_value(attr), json_string_value(detail));
+    if (json_is_string(attr) &&
+        strncmp(json_string_value(detail), json_string_value(attr), json_string_length(attr)) != 0)
+        (void)fprintf(stderr, "error: %s: %s\n", json_string_value(attr),
+                      json_string_value(detail));
     else
         print_text("error: ", detail);
     print_text("hint: ", json_object_get(answer, "hint"));
@@ -117,8 +119,8 @@ int cli_call(const struct cli *c, const char *method, const char *path, const js
 
     *ret_answer = NULL;
     tr_buf_init(&out, MAX_ANSWER);
-    CURLcode rc = curl == NULL ? CURLE_OUT_OF_MEMORY :
-                                 perform(curl, c, method, path, text, &out, &status);
+    CURLcode rc =
+        curl == NULL ? CURLE_OUT_OF_MEMORY : perform(curl, c, method, path, text, &out, &status);
     if (rc != CURLE_OK) {
         (void)fprintf(stderr, "error: %s: %s\n", c->server, curl_easy_strerror(rc));
         if (rc == CURLE_COULDNT_CONNECT)

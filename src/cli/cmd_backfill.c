@@ -26,8 +26,7 @@ static int backfill_call(const struct cli *c, const char *method, const char *id
     char rest[160];
 
     *ret = NULL;
-    if (id[0] == '\0' || strlen(id) > 64 ||
-        id[strspn(id, "0123456789abcdefABCDEF-")] != '\0') {
+    if (id[0] == '\0' || strlen(id) > 64 || id[strspn(id, "0123456789abcdefABCDEF-")] != '\0') {
         (void)fprintf(stderr, "error: '%s' is no backfill's id\n", id);
         return CLI_USAGE;
     }
@@ -148,8 +147,9 @@ static int show(const struct cli *c, json_t *b, bool wait)
 
     (void)cli_show(c, b, columns);
     if (failed && status == CLI_OK)
-        (void)fprintf(stderr, "error: the backfill did not complete\n"
-                              "hint: tailrace run list --export %s --status Failed says why\n",
+        (void)fprintf(stderr,
+                      "error: the backfill did not complete\n"
+                      "hint: tailrace run list --export %s --status Failed says why\n",
                       cli_value(c, "--export"));
     return status != CLI_OK ? status : failed ? CLI_REFUSED : CLI_OK;
 }
@@ -165,7 +165,8 @@ int cli_backfill_create(struct cli *c)
     char *end = NULL;
 
     if (cli_given(c, "--on-delivered"))
-        (void)json_object_set_new(body, "on_delivered", json_string(cli_value(c, "--on-delivered")));
+        (void)json_object_set_new(body, "on_delivered",
+                                  json_string(cli_value(c, "--on-delivered")));
     if (parallel != NULL) {
         long n = strtol(parallel, &end, 10);
         if (*end != '\0' || end == parallel) {

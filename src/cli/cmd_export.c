@@ -151,8 +151,10 @@ int cli_export_delete(struct cli *c)
 int cli_export_logs(struct cli *c)
 {
     static const struct cli_column columns[] = {
-        { "TIME", "timestamp", CLI_TIME }, { "LEVEL", "level", CLI_TEXT },
-        { "RUN", "run_id", CLI_TEXT },     { "MESSAGE", "message", CLI_TEXT },
+        { "TIME", "timestamp", CLI_TIME },
+        { "LEVEL", "level", CLI_TEXT },
+        { "RUN", "run_id", CLI_TEXT },
+        { "MESSAGE", "message", CLI_TEXT },
         { .title = NULL },
     };
     json_t *answer = NULL;

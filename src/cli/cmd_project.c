@@ -20,7 +20,8 @@ int cli_project_create(struct cli *c)
         return CLI_USAGE;
     }
     if (cli_given(c, "--capture-token"))
-        (void)json_object_set_new(body, "capture_token", json_string(cli_value(c, "--capture-token")));
+        (void)json_object_set_new(body, "capture_token",
+                                  json_string(cli_value(c, "--capture-token")));
     int status = cli_call(c, "POST", "/api/projects/", body, &answer);
     json_decref(body);
     return status != CLI_OK ? status : cli_show(c, answer, columns);

@@ -76,9 +76,12 @@ static json_t *option_rows(const json_t *type)
 int cli_destinations(struct cli *c)
 {
     static const struct cli_column options[] = {
-        { "OPTION", "name", CLI_TEXT },        { "TYPE", "type", CLI_TEXT },
-        { "REQUIRED", "required", CLI_FLAG },  { "DEFAULT", "default", CLI_TEXT },
-        { "CHOICES", "enum", CLI_TEXT },       { "WHAT", "description", CLI_TEXT },
+        { "OPTION", "name", CLI_TEXT },
+        { "TYPE", "type", CLI_TEXT },
+        { "REQUIRED", "required", CLI_FLAG },
+        { "DEFAULT", "default", CLI_TEXT },
+        { "CHOICES", "enum", CLI_TEXT },
+        { "WHAT", "description", CLI_TEXT },
         { .title = NULL },
     };
     json_t *answer = NULL;

@@ -17,16 +17,18 @@ static int check_unused(const char *folder, int *ret_fd)
     struct stat st;
 
     if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        (void)fprintf(stderr, "error: %s: there is no such folder\n"
-                              "hint: --data says which data folder to look into\n",
+        (void)fprintf(stderr,
+                      "error: %s: there is no such folder\n"
+                      "hint: --data says which data folder to look into\n",
                       folder);
         return CLI_REFUSED;
     }
     (void)snprintf(path, sizeof(path), "%s/lock", folder);
     *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*ret_fd >= 0 && flock(*ret_fd, LOCK_SH | LOCK_NB) != 0) {
-        (void)fprintf(stderr, "error: %s is in use by a running server\n"
-                              "hint: stop it first; GET /api/status/ tells of a running one\n",
+        (void)fprintf(stderr,
+                      "error: %s is in use by a running server\n"
+                      "hint: stop it first; GET /api/status/ tells of a running one\n",
                       folder);
         tr_file_close(ret_fd);
         return CLI_REFUSED;
@@ -72,8 +74,8 @@ static int look(struct cli *c, bool check)
         return CLI_REFUSED;
     (void)snprintf(path, sizeof(path), "%s/store", folder);
     tr_buf_init(&out, 64 << 20);
-    enum tr_rc rc = check ? tr_store_check(path, &out, &sound, &err) :
-                            tr_store_stat(path, &out, &err);
+    enum tr_rc rc =
+        check ? tr_store_check(path, &out, &sound, &err) : tr_store_stat(path, &out, &err);
     json_t *j = rc == TR_OK ? json_loadb(out.p, out.n, 0, NULL) : NULL;
     tr_buf_fini(&out);
     if (rc != TR_OK)

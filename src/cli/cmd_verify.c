@@ -54,8 +54,8 @@ static void prepare(json_t *rows)
 
 static void summary(const json_t *report, bool recount)
 {
-    static const char *const kinds[] = { "ok", "pending", "missing", "unbalanced", "lost_at_target",
-                                         "copies_at_target" };
+    static const char *const kinds[] = { "ok",         "pending",        "missing",
+                                         "unbalanced", "lost_at_target", "copies_at_target" };
     const char *comma = "";
 
     (void)printf("\n");

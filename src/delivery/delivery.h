@@ -9,7 +9,7 @@
  *   5. each PLANNED chunk: meta.chunk_sent, begin, (remove), write, commit, meta.chunk_done; with
  *      several connections, chunks go over several threads, each with its own destination object;
  *      then 4 again, until nothing is left
- *   6. parts that another run holds and has not delivered yet: wait for it (TR_TRANSIENT)
+ *   6. replace and append: parts that another run holds and has not delivered yet: TR_TRANSIENT
  *   7. finish (manifest), account; meta.run_finish is the engine's
  */
 #ifndef TR_DELIVERY_DELIVERY_H

@@ -91,6 +91,10 @@ TR_MUST_USE enum tr_rc job_plan(struct job *j, bool *ret_added, struct tr_err *e
 TR_MUST_USE enum tr_rc job_read_plan(struct job *j, struct tr_err *err);
 TR_MUST_USE enum tr_rc job_read_taken(struct job *j, struct tr_err *err);
 
+/* hold.c: replace and append do not leave to others what these hold: TR_TRANSIENT until they have
+ * ended, TR_REFUSED when one has ended and cannot say. */
+TR_MUST_USE enum tr_rc job_wait_for_others(struct job *j, struct tr_err *err);
+
 /* chunk.c: sends one PLANNED chunk and settles it in meta; c is updated. */
 TR_MUST_USE enum tr_rc lane_deliver(struct lane *l, struct tr_chunk *c, struct tr_err *err);
 void lane_fini(struct lane *l); /* frees the rejects; the destination is the caller's */

@@ -83,7 +83,7 @@ static enum tr_rc deliver_rest(struct job *j, struct tr_err *err)
         for (size_t i = 0; i < j->n_chunks; i++)
             pending = pending || j->chunks[i].state == TR_CHUNK_PLANNED;
         if (!pending)
-            return TR_OK;
+            return job_wait_for_others(j, err);
         rc = job_deliver(j, err);
         if (rc != TR_OK)
             return rc;

@@ -25,7 +25,7 @@ struct tr_str intake_cors(const struct tr_http_request *req, bool preflight, str
     if (preflight) {
         tr_buf_z(out, "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
                       "Access-Control-Max-Age: 86400\r\n");
-        if (asked.n > 0 && asked.n <= INTAKE_LOCAL_HEADERS && is_printable(asked))
+        if (asked.n > 0 && asked.n <= INTAKE_ASKED_HEADERS && is_printable(asked))
             tr_buf_printf(out, "Access-Control-Allow-Headers: %.*s\r\n", TR_STR_ARGS(asked));
     }
     return out->failed ? (struct tr_str){ NULL, 0 } : tr_buf_view(out);

@@ -23,6 +23,10 @@ static bool grow(void **array, size_t item, size_t *cap, size_t n)
 
 static void empty(struct intake_group *g)
 {
+    if (g->charged > 0)
+        tr_budget_give(g->loop->t->o.bodies, g->charged);
+    g->charged = 0;
+    g->until_us = 0;
     for (size_t i = 0; i < g->n_pending; i++)
         free(g->pending[i].verdicts);
     g->n_pending = 0;

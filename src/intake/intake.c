@@ -7,7 +7,6 @@
 #include "os/clock.h"
 #include "os/random.h"
 
-TR_COUNTER(requests, "tailrace_capture_requests_total", "Requests on the capture routes.");
 TR_COUNTER(received, "tailrace_events_received_total", "Events in requests that could be read.");
 TR_COUNTER(refused, "tailrace_events_refused_total",
            "Events of known projects in requests that were refused.");
@@ -25,7 +24,9 @@ enum tr_rc tr_intake_new(const struct tr_intake_options *o, struct tr_intake **r
         return tr_fail_oom(err);
     t->o = *o;
     (void)pthread_mutex_init(&t->lock, NULL);
+    (void)pthread_mutex_init(&t->unknown.lock, NULL);
     atomic_init(&t->tokens_version, 1);
+    tr_budget_init(&t->inflated, o->max_batch_bytes);
     const char *proxies = o->trusted_proxies == NULL ? "" : o->trusted_proxies;
     if (intake_proxies_parse(proxies, &t->proxies, err) != TR_OK) {
         tr_intake_free(t);
@@ -42,6 +43,7 @@ void tr_intake_free(struct tr_intake *t)
     intake_tokens_unref(t->tokens);
     intake_proxies_free(t->proxies);
     (void)pthread_mutex_destroy(&t->lock);
+    (void)pthread_mutex_destroy(&t->unknown.lock);
     free(t);
 }
 
@@ -159,7 +161,6 @@ static void flush(struct intake_loop *l)
         return;
     tr_count(&held, (int64_t)g->n_pending);
     l->held = g;
-    l->held_until_us = tr_clock_boot_us() + l->t->o.hold_us;
     retry_soon(l);
 }
 
@@ -225,11 +226,24 @@ static bool keep_verdicts(struct intake_pending *p, const struct tr_capture_out 
     return true;
 }
 
+/* The charge follows the bytes from the body to the rows: large requests stay bounded until the
+ * store has them. */
+static void charge_rows(struct intake_loop *l, struct intake_group *g, size_t rows_before)
+{
+    size_t n = g->g.rows.n - rows_before;
+
+    if (n <= INTAKE_SMALL_BYTES || l->t->o.bodies == NULL)
+        return;
+    tr_budget_force(l->t->o.bodies, n);
+    g->charged += n;
+}
+
 /* The events are packed in the group; the request waits with it. */
-static void join(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
+static void join(struct intake_loop *l, const struct intake_waiting *w, enum tr_route route,
                  const struct tr_capture_out *out, size_t rows_before)
 {
     struct intake_group *g = l->filling;
+    struct tr_http_request *req = w->req;
     struct intake_pending p = { .req = req };
 
     p.answer = route == TR_ROUTE_V1 ? INTAKE_ANSWER_V1
@@ -241,15 +255,30 @@ static void join(struct intake_loop *l, struct tr_http_request *req, enum tr_rou
         intake_reply_busy(l, req, "out of memory");
         return;
     }
+    if (g->until_us == 0 || w->until_us < g->until_us)
+        g->until_us = w->until_us;
+    charge_rows(l, g, rows_before);
     tr_http_drop_body(req);
     if (g->g.rows.n >= INTAKE_GROUP_BYTES)
         flush(l);
 }
 
+/* A refused request is refused whole; in v1 single events are. The accounts want to know. */
+static void count_refused(struct intake_loop *l, const struct tr_capture_out *out, enum tr_rc rc)
+{
+    uint32_t n = rc == TR_OK ? out->seen - out->events - out->ignored : out->seen;
+
+    if (out->project == 0 || n == 0)
+        return;
+    tr_count(&refused, n);
+    intake_group_refuse(l->filling, out->project, n);
+}
+
 /* False: there is no memory for it now. */
-static bool decode(struct intake_loop *l, struct tr_http_request *req, enum tr_route route)
+static bool decode(struct intake_loop *l, const struct intake_waiting *w, enum tr_route route)
 {
     struct tr_intake *t = l->t;
+    struct tr_http_request *req = w->req;
     char ip[TR_HTTP_PEER_TEXT];
     struct tr_err err = { 0 };
 
@@ -266,12 +295,12 @@ static bool decode(struct intake_loop *l, struct tr_http_request *req, enum tr_r
         .content_encoding = tr_http_header_get(req, "content-encoding"),
         .body = req->body,
         .ip = intake_client_ip(t->proxies, req, ip),
-        .now = tr_clock_wall_us(),
+        .now = w->came_at,
         .random = next_random(l),
         .max_inflated = limit_of(t, route),
         .max_event_bytes = t->o.max_event_bytes,
         .max_depth = 256,
-        .budget = t->o.bodies,
+        .budget = &t->inflated,
     };
     struct tr_capture_out out = { .rows = &l->filling->g.rows };
     size_t rows_before = out.rows->n;
@@ -289,35 +318,34 @@ static bool decode(struct intake_loop *l, struct tr_http_request *req, enum tr_r
     if (rc == TR_THROTTLED && out.no_memory_now)
         return false;
     tr_count(&received, out.seen);
+    count_refused(l, &out, rc);
     if (rc != TR_OK) {
-        if (out.project != 0 && out.seen > 0) {
-            tr_count(&refused, out.seen);
-            intake_group_refuse(l->filling, out.project, out.seen);
-        }
+        if (err.id != NULL && strcmp(err.id, "capture.unknown_token") == 0)
+            intake_unknown_note(&t->unknown, out.token, w->came_at);
         if (rc == TR_INTERNAL)
             intake_reply_busy(l, req, err.cause);
         else
             intake_reply_refused(l, req, route, &err);
         return true;
     }
-    join(l, req, route, &out, rows_before);
+    join(l, w, route, &out, rows_before);
     return true;
 }
 
 /* ---- waiting ---- */
 
-static void wait_for_room(struct intake_loop *l, struct tr_http_request *req)
+static void wait_for_room(struct intake_loop *l, const struct intake_waiting *now)
 {
     struct intake_waiting *w = malloc(sizeof(*w));
 
     if (w == NULL) {
-        intake_reply_busy(l, req, "out of memory");
+        intake_reply_busy(l, now->req, "out of memory");
         return;
     }
-    *w = (struct intake_waiting){ .req = req, .until_us = tr_clock_boot_us() + l->t->o.hold_us };
+    *w = *now;
     *l->waiting_end = w;
     l->waiting_end = &w->next;
-    l->waiting_bytes += req->body.n;
+    l->waiting_bytes += w->req->body.n;
     tr_count(&held, 1);
     if (!l->paused && l->waiting_bytes > INTAKE_WAIT_BYTES) {
         l->paused = true;
@@ -350,7 +378,7 @@ static void try_waiting(struct intake_loop *l)
         size_t body_n = req->body.n;
         struct tr_str token;
 
-        if (decode(l, req, tr_route_find(req->path, &token))) {
+        if (decode(l, w, tr_route_find(req->path, &token))) {
             (void)pop_waiting(l, body_n);
         } else if (now >= w->until_us) {
             (void)pop_waiting(l, body_n);
@@ -370,7 +398,7 @@ static void progress(struct intake_loop *l)
 {
     if (l->held != NULL && submit(l, l->held))
         l->held = NULL;
-    if (l->held != NULL && tr_clock_boot_us() >= l->held_until_us) {
+    if (l->held != NULL && tr_clock_boot_us() >= l->held->until_us) {
         struct tr_err err;
         (void)tr_fail(&err, TR_THROTTLED, "store.busy", NULL, "the store cannot keep up");
         fail_group(l, l->held, &err);
@@ -454,7 +482,7 @@ void tr_intake_request(struct tr_intake *t, void *state, struct tr_http_request 
     struct tr_str token;
     enum tr_route route = tr_route_find(req->path, &token);
 
-    (void)t;
+    intake_count_request(route, req->body.n);
     if (req->method == TR_HTTP_OPTIONS) {
         intake_reply(l, req, 200, NULL, TR_STR(""), NULL);
         return;
@@ -469,9 +497,11 @@ void tr_intake_request(struct tr_intake *t, void *state, struct tr_http_request 
                      TR_STR("use POST, or GET with ?data="), "Allow: GET, POST, OPTIONS\r\n");
         return;
     }
-    tr_count(&requests, 1);
-    if (l->held != NULL || l->waiting != NULL || !decode(l, req, route))
-        wait_for_room(l, req);
+    struct intake_waiting now = { .req = req,
+                                  .came_at = tr_clock_wall_us(),
+                                  .until_us = tr_clock_boot_us() + t->o.hold_us };
+    if (l->held != NULL || l->waiting != NULL || !decode(l, &now, route))
+        wait_for_room(l, &now);
 }
 
 void tr_intake_turn_end(struct tr_intake *t, void *state)

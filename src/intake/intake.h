@@ -21,8 +21,8 @@ struct tr_intake_options {
                                 newer code has one limit) */
     size_t max_event_bytes;
     int64_t hold_us; /* how long a full store is waited for: 5 s */
-    const char
-        *trusted_proxies; /* comma-separated addresses/prefixes whose X-Forwarded-For is believed */
+    /* Comma-separated addresses and prefixes whose X-Forwarded-For is believed. */
+    const char *trusted_proxies;
 };
 
 TR_MUST_USE enum tr_rc tr_intake_new(const struct tr_intake_options *o, struct tr_intake **ret,
@@ -39,11 +39,19 @@ TR_MUST_USE enum tr_rc tr_intake_set_tokens(struct tr_intake *t,
                                             const struct tr_intake_token *tokens, size_t n,
                                             struct tr_err *err);
 
+/* Capture tokens that requests came with and that are no project's, newest first: what a person
+ * needs to see which site is configured wrongly. The table is small, old entries go. Any thread. */
+struct tr_intake_unknown {
+    char token[65];
+    uint64_t requests;
+    int64_t last_at; /* wall clock */
+};
+size_t tr_intake_unknown_tokens(struct tr_intake *t, struct tr_intake_unknown *ret, size_t cap);
+
 /* This request is the intake's (capture routes, SDK start-up calls, probes). */
 bool tr_intake_owns(enum tr_http_method method, struct tr_str path);
 
-/* The members of a tr_http_handler, for the router in app/. state is the loop's, from loop_start.
- */
+/* The members of a tr_http_handler, for the router in app/; state is the loop's, of loop_start. */
 enum tr_rc tr_intake_loop_start(struct tr_intake *t, struct tr_http_loop *loop, void **ret_state,
                                 struct tr_err *err);
 void tr_intake_loop_stop(struct tr_intake *t, void *state);

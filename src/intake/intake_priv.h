@@ -15,9 +15,11 @@ enum {
     INTAKE_GROUP_BYTES = 8 << 20,      /* a group this long goes to the store at once */
     INTAKE_GROUP_MAX_BYTES = 64 << 20, /* one request of the largest size, packed, fits */
     INTAKE_KEEP_BYTES = 2 << 20,       /* rows memory an unused group keeps */
+    INTAKE_SMALL_BYTES = 64 << 10,     /* packed requests over this are charged to the budget */
     INTAKE_WAIT_BYTES = 16 << 20,      /* bodies waiting undecoded before the loop stops reading */
     INTAKE_RETRY_US = 5000,            /* how often a full store or a spent budget is asked again */
-    INTAKE_LOCAL_HEADERS = 1024,
+    INTAKE_ASKED_HEADERS = 1024,       /* mirrored to a preflight at most */
+    INTAKE_UNKNOWN = 64,               /* unknown tokens that are remembered */
 };
 
 /* ---- tokens.c ---- */
@@ -30,6 +32,16 @@ struct intake_tokens {
 
 void intake_tokens_unref(struct intake_tokens *t);
 tr_token_lookup intake_tokens_find; /* arg: struct intake_tokens */
+
+/* ---- unknown.c ---- */
+
+struct intake_unknown {
+    pthread_mutex_t lock;
+    size_t n;
+    struct tr_intake_unknown items[INTAKE_UNKNOWN]; /* newest first */
+};
+
+void intake_unknown_note(struct intake_unknown *u, struct tr_str token, int64_t now);
 
 /* ---- proxy.c ---- */
 
@@ -54,7 +66,8 @@ struct tr_str intake_cors(const struct tr_http_request *req, bool preflight, str
 /* Bodies; out is cleared first. token is only used after it was found to be a project's. */
 void intake_config_json(struct tr_buf *out, struct tr_str token);
 void intake_config_js(struct tr_buf *out, struct tr_str token);
-void intake_flags_json(struct tr_buf *out, bool decide);
+/* with_config: also what /array/{token}/config says, for SDKs that take it from here. */
+void intake_flags_json(struct tr_buf *out, bool with_config);
 
 /* ---- group.c ---- */
 
@@ -76,7 +89,9 @@ struct intake_group {
     struct intake_group *next; /* in the pool, or among the finished */
     struct intake_pending *pending;
     size_t n_pending, cap_pending, cap_events, cap_refused;
-    enum tr_rc rc; /* what the store said */
+    size_t charged;   /* bytes of rows that stand in the budget of bodies */
+    int64_t until_us; /* boot time: its first request has then been held long enough */
+    enum tr_rc rc;    /* what the store said */
     struct tr_err err;
 };
 
@@ -94,6 +109,7 @@ void intake_group_refuse(struct intake_group *g, int32_t project, uint32_t event
 struct intake_waiting {
     struct intake_waiting *next;
     struct tr_http_request *req;
+    int64_t came_at; /* wall clock: what skewed clocks are compared with */
     int64_t until_us;
 };
 
@@ -105,7 +121,6 @@ struct intake_loop {
     uint64_t tokens_version;
     struct intake_group *filling; /* this turn's */
     struct intake_group *held;    /* the store was busy */
-    int64_t held_until_us;
     struct intake_group *pool;
     int pooled;
     int at_store; /* groups */
@@ -125,7 +140,11 @@ struct intake_loop {
 
 struct tr_intake {
     struct tr_intake_options o;
+    /* What is inflated. Apart from the budget of bodies, because who waits here holds a body: with
+     * one budget for both, bodies that fill it would wait for each other. */
+    struct tr_budget inflated;
     struct intake_proxies *proxies;
+    struct intake_unknown unknown;
     pthread_mutex_t lock; /* tokens */
     struct intake_tokens *tokens;
     atomic_uint_fast64_t tokens_version;
@@ -133,6 +152,8 @@ struct tr_intake {
 
 /* ---- reply.c: every answer goes out through these ---- */
 
+/* A request has come in on a route: counts it. */
+void intake_count_request(enum tr_route route, size_t body_n);
 /* more_headers: whole lines, or NULL. */
 void intake_reply(struct intake_loop *l, struct tr_http_request *req, int status,
                   const char *content_type, struct tr_str body, const char *more_headers);

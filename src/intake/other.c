@@ -47,6 +47,8 @@ static bool knows(struct intake_loop *l, struct tr_http_request *req, struct tr_
 void intake_other(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
                   struct tr_str token)
 {
+    bool with_config;
+
     switch (route) {
     case TR_ROUTE_CONFIG:
         if (knows(l, req, token)) {
@@ -63,7 +65,10 @@ void intake_other(struct intake_loop *l, struct tr_http_request *req, enum tr_ro
         break;
     case TR_ROUTE_FLAGS:
     case TR_ROUTE_DECIDE:
-        intake_flags_json(&l->body, route == TR_ROUTE_DECIDE);
+        /* /decide has always brought the configuration, /flags does when it is asked to. */
+        with_config = route == TR_ROUTE_DECIDE ||
+                      tr_str_is(tr_query_get(req->query, "config", &l->text), "true");
+        intake_flags_json(&l->body, with_config);
         json(l, req, tr_buf_view(&l->body));
         break;
     case TR_ROUTE_SURVEYS:

@@ -11,6 +11,32 @@ TR_COUNTER(answers_4xx, "tailrace_capture_answers_total{class=\"4xx\"}",
            "Answers of the capture routes by status class.");
 TR_COUNTER(answers_5xx, "tailrace_capture_answers_total{class=\"5xx\"}",
            "Answers of the capture routes by status class.");
+#define BY_ROUTE(route_, name_)                                                                    \
+    [route_] = { .name = "tailrace_capture_requests_total{route=\"" name_ "\"}",                   \
+                 .help = "Requests by the route they came on.",                                    \
+                 .type = "counter" }
+/* What TR_COUNTER makes, as an array. */
+static struct tr_metric by_route[TR_ROUTES]
+    __attribute__((section("tr_metrics"), used, aligned(32))) = {
+        BY_ROUTE(TR_ROUTE_NONE, "none"),
+        BY_ROUTE(TR_ROUTE_BATCH, "batch"),
+        BY_ROUTE(TR_ROUTE_SINGLE, "single"),
+        BY_ROUTE(TR_ROUTE_V1, "v1"),
+        BY_ROUTE(TR_ROUTE_COUNTED, "not_kept"),
+        BY_ROUTE(TR_ROUTE_CONFIG, "config"),
+        BY_ROUTE(TR_ROUTE_CONFIG_JS, "config_js"),
+        BY_ROUTE(TR_ROUTE_FLAGS, "flags"),
+        BY_ROUTE(TR_ROUTE_DECIDE, "decide"),
+        BY_ROUTE(TR_ROUTE_SURVEYS, "surveys"),
+        BY_ROUTE(TR_ROUTE_DEFINITIONS, "flag_definitions"),
+        BY_ROUTE(TR_ROUTE_STATIC, "static"),
+        BY_ROUTE(TR_ROUTE_ROOT, "root"),
+        BY_ROUTE(TR_ROUTE_LIVENESS, "liveness"),
+        BY_ROUTE(TR_ROUTE_READINESS, "readiness"),
+        BY_ROUTE(TR_ROUTE_METRICS, "metrics"),
+    };
+TR_COUNTER(body_bytes, "tailrace_capture_body_bytes_total",
+           "Bytes of request bodies as they came.");
 TR_COUNTER(unknown_tokens, "tailrace_capture_unknown_token_total",
            "Requests whose capture token belongs to no project.");
 TR_COUNTER(stored, "tailrace_events_total{outcome=\"stored\"}",
@@ -19,6 +45,13 @@ TR_COUNTER(duplicates, "tailrace_events_total{outcome=\"duplicate\"}",
            "Events of answered requests by what became of them.");
 TR_COUNTER(conflicts, "tailrace_events_total{outcome=\"conflict\"}",
            "Events of answered requests by what became of them.");
+
+void intake_count_request(enum tr_route route, size_t body_n)
+{
+    tr_count(&by_route[route], 1);
+    if (body_n > 0)
+        tr_count(&body_bytes, (int64_t)body_n);
+}
 
 static const char retry_header[] = "Retry-After: 2\r\n";
 
@@ -42,13 +75,6 @@ void intake_reply_text(struct intake_loop *l, struct tr_http_request *req, int s
                        const char *text)
 {
     intake_reply(l, req, status, "text/plain; charset=utf-8", tr_str_of(text), NULL);
-}
-
-void intake_reply_busy(struct intake_loop *l, struct tr_http_request *req, const char *why)
-{
-    tr_buf_clear(&l->body);
-    tr_buf_printf(&l->body, "transient error, please retry: %s", why);
-    intake_reply(l, req, 503, "text/plain; charset=utf-8", tr_buf_view(&l->body), retry_header);
 }
 
 static int status_of(const char *id)
@@ -80,6 +106,20 @@ static struct tr_str v1_problem(struct intake_loop *l, const char *id, const cha
     tr_buf_json_str(&l->body, tr_str_of(text));
     tr_buf_ch(&l->body, '}');
     return tr_buf_view(&l->body);
+}
+
+void intake_reply_busy(struct intake_loop *l, struct tr_http_request *req, const char *why)
+{
+    struct tr_str token;
+
+    if (tr_route_find(req->path, &token) == TR_ROUTE_V1) {
+        intake_reply(l, req, 503, "application/json", v1_problem(l, "capture.unavailable", why),
+                     retry_header);
+        return;
+    }
+    tr_buf_clear(&l->body);
+    tr_buf_printf(&l->body, "transient error, please retry: %s", why);
+    intake_reply(l, req, 503, "text/plain; charset=utf-8", tr_buf_view(&l->body), retry_header);
 }
 
 void intake_reply_refused(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,

@@ -25,25 +25,6 @@ static const struct {
     { "/metrics", TR_ROUTE_METRICS },
 };
 
-static const char *const names[TR_ROUTES] = {
-    [TR_ROUTE_NONE] = "none",
-    [TR_ROUTE_BATCH] = "batch",
-    [TR_ROUTE_SINGLE] = "single",
-    [TR_ROUTE_V1] = "v1",
-    [TR_ROUTE_COUNTED] = "counted",
-    [TR_ROUTE_CONFIG] = "config",
-    [TR_ROUTE_CONFIG_JS] = "config_js",
-    [TR_ROUTE_FLAGS] = "flags",
-    [TR_ROUTE_DECIDE] = "decide",
-    [TR_ROUTE_SURVEYS] = "surveys",
-    [TR_ROUTE_DEFINITIONS] = "flag_definitions",
-    [TR_ROUTE_STATIC] = "static",
-    [TR_ROUTE_ROOT] = "root",
-    [TR_ROUTE_LIVENESS] = "liveness",
-    [TR_ROUTE_READINESS] = "readiness",
-    [TR_ROUTE_METRICS] = "metrics",
-};
-
 /* "/array/{token}/config" and "/array/{token}/config.js" */
 static enum tr_route find_array(struct tr_str path, struct tr_str *ret_token)
 {
@@ -52,10 +33,10 @@ static enum tr_route find_array(struct tr_str path, struct tr_str *ret_token)
 
     if (token.n == 0)
         return TR_ROUTE_NONE;
+    if (!tr_str_is(rest, "config") && !tr_str_is(rest, "config.js"))
+        return TR_ROUTE_NONE;
     *ret_token = token;
-    if (tr_str_is(rest, "config"))
-        return TR_ROUTE_CONFIG;
-    return tr_str_is(rest, "config.js") ? TR_ROUTE_CONFIG_JS : TR_ROUTE_NONE;
+    return tr_str_is(rest, "config") ? TR_ROUTE_CONFIG : TR_ROUTE_CONFIG_JS;
 }
 
 enum tr_route tr_route_find(struct tr_str path, struct tr_str *ret_token)
@@ -69,9 +50,4 @@ enum tr_route tr_route_find(struct tr_str path, struct tr_str *ret_token)
     if (tr_str_starts(path, TR_STR("/array/")))
         return find_array(path, ret_token);
     return tr_str_starts(path, TR_STR("/static/")) ? TR_ROUTE_STATIC : TR_ROUTE_NONE;
-}
-
-const char *tr_route_name(enum tr_route route)
-{
-    return names[route];
 }

@@ -28,9 +28,6 @@ enum tr_route {
 /* A trailing slash makes no difference. *ret_token is the {token} part, where there is one. */
 enum tr_route tr_route_find(struct tr_str path, struct tr_str *ret_token);
 
-/* What metrics call it: "batch". */
-const char *tr_route_name(enum tr_route route);
-
 /* Events come this way: answered after the store's sync. */
 static inline bool tr_route_captures(enum tr_route route)
 {

@@ -34,22 +34,21 @@ void intake_config_js(struct tr_buf *out, struct tr_str token)
     tr_buf_z(out, "},siteApps:[]};})();");
 }
 
-void intake_flags_json(struct tr_buf *out, bool decide)
+void intake_flags_json(struct tr_buf *out, bool with_config)
 {
     struct tr_uuid id = tr_random_uuid4();
     char text[TR_UUID_TEXT];
 
     tr_uuid_format(&id, text);
     tr_buf_clear(out);
-    if (decide) {
-        /* The older call also brings the configuration. */
+    if (with_config) {
         tr_buf_z(out, config_json);
         tr_buf_ch(out, ',');
     } else {
-        tr_buf_z(out, "{\"flags\":{},");
+        tr_buf_ch(out, '{');
     }
     tr_buf_printf(out,
-                  "\"featureFlags\":{},\"featureFlagPayloads\":{},"
+                  "\"flags\":{},\"featureFlags\":{},\"featureFlagPayloads\":{},"
                   "\"errorsWhileComputingFlags\":false,\"requestId\":\"%s\"}",
                   text);
 }

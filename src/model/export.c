@@ -62,7 +62,8 @@ static enum tr_rc check_fields(const json_t *body, struct tr_err *err)
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)body, name, value) {
+    json_object_foreach((json_t *)body, name, value)
+    {
         size_t i = 0;
         while (i < sizeof(fields) / sizeof(fields[0]) && strcmp(fields[i].name, name) != 0)
             i++;
@@ -83,7 +84,8 @@ static enum tr_rc copy_text(const json_t *v, const char *what, const char *id, s
     size_t n = json_string_length(v); /* 0 for what is no string */
 
     if (!json_is_string(v) || n == 0 || n > most)
-        return tr_fail(err, TR_INVALID, id, NULL, "%s: must be a text of 1 to %zu bytes", what, most);
+        return tr_fail(err, TR_INVALID, id, NULL, "%s: must be a text of 1 to %zu bytes", what,
+                       most);
     if (strlen(json_string_value(v)) != n)
         return tr_fail(err, TR_INVALID, id, NULL, "%s: must not hold a NUL character", what);
     *ret = strdup(json_string_value(v));
@@ -191,7 +193,8 @@ static enum tr_rc take_names(json_t *config, const char *name, const char *id, j
     if (!json_is_array(v))
         return tr_fail(err, TR_INVALID, id, NULL,
                        "destination.config.%s: must be a list of event names", name);
-    json_array_foreach(v, i, each) {
+    json_array_foreach(v, i, each)
+    {
         if (!json_is_string(each) || json_string_length(each) == 0)
             return tr_fail(err, TR_INVALID, id, NULL,
                            "destination.config.%s[%zu]: must be the name of an event", name, i);
@@ -210,7 +213,8 @@ static enum tr_rc parse_destination(const json_t *body, struct tr_export *e, str
     if (!json_is_object(d))
         return tr_fail(err, TR_INVALID, "export.destination", NULL,
                        "destination: must be an object {\"type\", \"config\"}");
-    json_object_foreach((json_t *)d, name, value) {
+    json_object_foreach((json_t *)d, name, value)
+    {
         if (strcmp(name, "type") == 0 || strcmp(name, "config") == 0 || json_is_null(value))
             continue;
         return tr_fail(err, TR_INVALID, "export.destination", later_hint,
@@ -230,7 +234,8 @@ static enum tr_rc parse_destination(const json_t *body, struct tr_export *e, str
         return tr_fail_oom(err);
     rc = take_names(e->dest_config, "include_events", "export.include_events", &e->include, err);
     if (rc == TR_OK)
-        rc = take_names(e->dest_config, "exclude_events", "export.exclude_events", &e->exclude, err);
+        rc =
+            take_names(e->dest_config, "exclude_events", "export.exclude_events", &e->exclude, err);
     return rc;
 }
 

@@ -2,12 +2,12 @@
 
 #include "base/time.h"
 
-#define FIRST_US (1 * TR_US_PER_S)
-#define MOST_US (5 * TR_US_PER_MIN)
+#define FIRST_US         (1 * TR_US_PER_S)
+#define MOST_US          (5 * TR_US_PER_MIN)
 #define THROTTLE_MOST_US (1 * TR_US_PER_HOUR)
 
-/* 1 s, 2 s, 4 s ... 5 min, of which the upper half is left to chance: many runs that failed together
- * come back spread out, and none comes back at once. */
+/* 1 s, 2 s, 4 s ... 5 min, of which the upper half is left to chance: many runs that failed
+ * together come back spread out, and none comes back at once. */
 static int64_t exponential(uint32_t attempts, uint64_t random)
 {
     int64_t whole = FIRST_US;

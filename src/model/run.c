@@ -3,9 +3,12 @@
 #include "base/str.h"
 
 static const char *const state_names[] = {
-    [TR_RUN_STARTING] = "Starting",   [TR_RUN_RUNNING] = "Running",
-    [TR_RUN_RETRYING] = "FailedRetryable", [TR_RUN_COMPLETED] = "Completed",
-    [TR_RUN_FAILED] = "Failed",       [TR_RUN_CANCELLED] = "Cancelled",
+    [TR_RUN_STARTING] = "Starting",
+    [TR_RUN_RUNNING] = "Running",
+    [TR_RUN_RETRYING] = "FailedRetryable",
+    [TR_RUN_COMPLETED] = "Completed",
+    [TR_RUN_FAILED] = "Failed",
+    [TR_RUN_CANCELLED] = "Cancelled",
 };
 
 static const char *const on_delivered_names[] = {

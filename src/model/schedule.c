@@ -94,8 +94,8 @@ static int64_t floor_to(int64_t t, int64_t step)
     return t - (rest < 0 ? rest + step : rest);
 }
 
-/* The instant at which the interval of a local day (days since 1970-01-01) begins. Never falls as the
- * day rises; two days share an instant when the first of them has no length. */
+/* The instant at which the interval of a local day (days since 1970-01-01) begins. Never falls as
+ * the day rises; two days share an instant when the first of them has no length. */
 static int64_t day_begins(const struct tr_schedule *s, int64_t day)
 {
     struct tr_civil c;
@@ -113,9 +113,10 @@ static struct tr_range local_interval(const struct tr_schedule *s, int64_t t)
     if (step == WEEK_DAYS)
         day -= (tr_weekday(day) - s->offset_day + WEEK_DAYS) % WEEK_DAYS;
 
-    /* The clock may have been put back across midnight, or the hour may not have come yet: look for
-     * the last boundary at or before t from one that is surely behind it. */
-    day += 2 * step;
+    /* The clock may have been put back across midnight, or the hour may not have come yet: the last
+     * boundary at or before t lies some days on either side. */
+    while (day_begins(s, day + step) <= t)
+        day += step;
     while (day_begins(s, day) > t)
         day -= step;
     return (struct tr_range){ day_begins(s, day), day_begins(s, day + step) };

@@ -9,7 +9,7 @@
 
 #define ZONE_DIR "/usr/share/zoneinfo/"
 
-enum { ZONE_FILE_BYTES = 1 << 20, DAY_S = 86400 };
+enum { ZONE_FILE_BYTES = 1 << 20, DAY_S = 86400, HOUR_S = 3600 };
 
 static struct tr_zone utc = { .name = "UTC" };
 
@@ -69,12 +69,13 @@ int tr_zone_offset_s(const struct tr_zone *z, int64_t t)
 int64_t tr_zone_local(const struct tr_zone *z, int year, int month, int day, int hour, int minute,
                       int second)
 {
-    int64_t civil = tr_days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second;
+    int64_t civil = tr_days_from_civil(year, month, day) * DAY_S + (int64_t)hour * HOUR_S +
+                    (int64_t)minute * 60 + second;
 
     /* Offsets stay below 26 hours. From there walk the stretches of one offset; the first one that
      * the civil time does not lie behind holds it (in an overlap: the first of the two) or begins
      * after it (a gap: its first instant). */
-    int64_t from = civil - 27 * 3600;
+    int64_t from = civil - (int64_t)27 * HOUR_S;
     for (;;) {
         int64_t at = civil - tr_zone_offset_at(z, from);
         int64_t to = tr_zone_next_change(z, from);
@@ -110,8 +111,9 @@ static bool name_is_sane(struct tr_str name)
 static enum tr_rc load(struct tr_str name, struct tr_zone **ret, struct tr_err *err)
 {
     static const char unknown[] = "schedule.unknown_zone";
-    static const char hint[] = "use a name of the IANA time-zone database, such as Europe/Berlin or "
-                               "UTC; the system needs the package tzdata";
+    static const char hint[] =
+        "use a name of the IANA time-zone database, such as Europe/Berlin or "
+        "UTC; the system needs the package tzdata";
     char path[sizeof(ZONE_DIR) + ZONE_NAME];
     TR_CLEANUP(tr_buf_fini) struct tr_buf file;
     struct tr_err why = { 0 };

@@ -1,5 +1,5 @@
-/* Private parts of time zones: what a TZif file (RFC 8536) says, as a table and a rule. Instants here
- * are in seconds UTC. */
+/* Private parts of time zones: what a TZif file (RFC 8536) says, as a table and a rule. Instants
+ * here are in seconds UTC. */
 #ifndef TR_MODEL_ZONE_PRIV_H
 #define TR_MODEL_ZONE_PRIV_H
 

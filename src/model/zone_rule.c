@@ -109,8 +109,8 @@ bool tr_zone_rule_parse(struct tr_str text, struct zone_rule *ret)
             return false;
         ret->dst_s = -west;
     }
-    return take(&s, ',') && rule_day(&s, &ret->start) && take(&s, ',') &&
-           rule_day(&s, &ret->end) && s.n == 0;
+    return take(&s, ',') && rule_day(&s, &ret->start) && take(&s, ',') && rule_day(&s, &ret->end) &&
+           s.n == 0;
 }
 
 /* ---- using ---- */

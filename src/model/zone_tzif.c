@@ -65,7 +65,7 @@ static bool fill(struct tr_zone *z, const char *p, const struct counts *c, size_
         z->at[i] = time_size == 8 ? be64(p + i * time_size) : (int32_t)be32(p + i * time_size);
         if (type >= c->type || (i > 0 && z->at[i] <= z->at[i - 1]))
             return false;
-        z->offset[i] = (int32_t)be32(types + type * 6);
+        z->offset[i] = (int32_t)be32(types + (size_t)type * 6);
         if (z->offset[i] < -93600 || z->offset[i] > 93600) /* 26 hours: the standard's own limit */
             return false;
     }

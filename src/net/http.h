@@ -1,8 +1,8 @@
 /* The HTTP/1.1 server: one epoll loop per thread, all on one address (SO_REUSEPORT).
  *
- * A loop reads everything that is ready, hands each whole request to the handler, and calls turn_end
- * once: a handler that groups work (capture) hands the group over there. Replies may come at once or
- * later, always on the loop's thread; other threads get there through tr_http_post.
+ * A loop reads everything that is ready, hands each whole request to the handler, and calls
+ * turn_end once: a handler that groups work (capture) hands the group over there. Replies may come
+ * at once or later, always on the loop's thread; other threads get there through tr_http_post.
  *
  * Promises to clients (reference: what real SDKs do):
  *   - a reply is whole, with Content-Length; a connection is never cut in answer to a request: an
@@ -67,16 +67,16 @@ struct tr_http_handler {
     /* Once per loop, on its thread; *ret_state is passed to the calls below. May be NULL. */
     TR_MUST_USE enum tr_rc (*loop_start)(void *self, struct tr_http_loop *loop, void **ret_state,
                                          struct tr_err *err);
-    /* Last call of the loop: requests may still be answered in it, those that are not are cut. Posts
-     * and timers that have not run by then never will. */
+    /* Last call of the loop: requests may still be answered in it, those that are not are cut.
+     * Posts and timers that have not run by then never will. */
     void (*loop_stop)(void *self, void *state);
 
     /* The headers are there (body empty yet). Says how many body bytes are allowed; more gets
      * too_large(). May answer at once with tr_http_reply: then request() is not called. */
     size_t (*headers)(void *self, void *state, struct tr_http_request *req);
-    /* Fills the answer to a body over its limit (413), that did not come (408) or that the budget had
-     * no room for (503), in the handler's own style (CORS headers, plain text). Static strings or
-     * out. May be NULL or leave ret->status 0: then the server's own words are used. */
+    /* Fills the answer to a body over its limit (413), that did not come (408) or that the budget
+     * had no room for (503), in the handler's own style (CORS headers, plain text). Static strings
+     * or out. May be NULL or leave ret->status 0: then the server's own words are used. */
     void (*too_bad)(void *self, const struct tr_http_request *req, int status, struct tr_buf *out,
                     struct tr_http_response *ret);
     /* Must lead to exactly one tr_http_reply, now or later. */
@@ -146,8 +146,8 @@ void tr_http_pause(struct tr_http_loop *loop, bool paused);
 /* The value of a header (name in any case), p == NULL when absent. */
 struct tr_str tr_http_header_get(const struct tr_http_request *req, const char *name);
 
-/* The first value of a query or form key, percent-decoded into tmp (cleared first) where needed ('+' is
- * a blank); p == NULL when absent or too long for tmp, n == 0 when empty. */
+/* The first value of a query or form key, percent-decoded into tmp (cleared first) where needed
+ * ('+' is a blank); p == NULL when absent or too long for tmp, n == 0 when empty. */
 struct tr_str tr_query_get(struct tr_str query, const char *key, struct tr_buf *tmp);
 
 #endif

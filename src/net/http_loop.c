@@ -12,7 +12,7 @@
 
 enum { MAX_EVENTS = 256, MAX_ACCEPTS = 64 };
 #define ACCEPT_PAUSE_US INT64_C(50000) /* out of descriptors or at max_connections */
-#define NEVER INT64_MAX
+#define NEVER           INT64_MAX
 
 void http_loop_wake(struct tr_http_loop *l)
 {
@@ -31,11 +31,14 @@ void tr_http_post(struct tr_http_loop *l, struct tr_http_post *post)
 {
     struct tr_http_post *head = atomic_load_explicit(&l->posts, memory_order_relaxed);
 
+    /* The loop may run the post, answer, and be stopped before this returns. */
+    (void)atomic_fetch_add(&l->posting, 1);
     do
         post->next = head;
     while (!atomic_compare_exchange_weak(&l->posts, &head, post));
     if (head == NULL)
         http_loop_wake(l);
+    (void)atomic_fetch_sub(&l->posting, 1);
 }
 
 void tr_http_pause(struct tr_http_loop *l, bool paused)

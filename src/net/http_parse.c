@@ -250,8 +250,7 @@ static void finish_head(struct exchange *x)
 
 enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes)
 {
-    size_t used =
-        http_parser_execute(&x->parser, &settings, x->in + x->parsed, x->n - x->parsed);
+    size_t used = http_parser_execute(&x->parser, &settings, x->in + x->parsed, x->n - x->parsed);
 
     if (x->head_done) {
         if (x->broken)

@@ -25,9 +25,9 @@ enum {
     HTTP_HEAD_MAX = 64 << 10,    /* head of an answer, the handler's lines included */
 };
 
-#define HTTP_IDLE_MIN_US INT64_C(75000000)
-#define HTTP_WAIT_TICK_US INT64_C(5000) /* the budget may be given back where no loop sees it */
-#define HTTP_QUIET_US INT64_C(300000)   /* a stopping server still hears idle connections so long */
+#define HTTP_IDLE_MIN_US    INT64_C(75000000)
+#define HTTP_WAIT_TICK_US   INT64_C(5000) /* the budget may be given back where no loop sees it */
+#define HTTP_QUIET_US       INT64_C(300000) /* a stopping server still hears idle connections so long */
 #define HTTP_LINGER_STOP_US INT64_C(1000000)
 
 /* A ring of intrusive links; an unlinked one points to itself. */
@@ -60,7 +60,7 @@ static inline void link_append(struct link *ring, struct link *l)
     ring->prev = l;
 }
 
-#define HTTP_OF(type, member, ptr) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define HTTP_OF(type, member, ptr) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 enum conn_state {
     CONN_IDLE,    /* nothing of a request has come; no exchange */
@@ -83,18 +83,18 @@ struct conn {
     int64_t deadline;
     int fd;
     enum conn_state state;
-    bool readable;   /* bytes or an end may be there to be read */
-    bool hung_up;    /* the other side has closed its half: an end stands behind the bytes */
-    bool ended;      /* and that end was read */
-    bool gone;       /* the socket is closed while the handler has the request */
-    bool closing;    /* this answer is the last one */
-    bool shut;       /* our half is closed */
-    bool running;    /* conn_run is on the stack */
-    bool parked;     /* in the ring of those a paused loop does not read */
+    bool readable;    /* bytes or an end may be there to be read */
+    bool hung_up;     /* the other side has closed its half: an end stands behind the bytes */
+    bool ended;       /* and that end was read */
+    bool gone;        /* the socket is closed while the handler has the request */
+    bool closing;     /* this answer is the last one */
+    bool shut;        /* our half is closed */
+    bool running;     /* conn_run is on the stack */
+    bool parked;      /* in the ring of those a paused loop does not read */
     uint64_t dropped; /* bytes read and dropped after the answer */
-    char *out;       /* what the socket would not take yet */
+    char *out;        /* what the socket would not take yet */
     size_t out_n, out_at;
-    size_t need;     /* bytes of budget it waits for; under the server's lock */
+    size_t need; /* bytes of budget it waits for; under the server's lock */
     bool granted, waiting;
     char peer[TR_HTTP_PEER_TEXT];
 };
@@ -106,25 +106,25 @@ struct exchange {
     struct exchange *next;
     http_parser parser;
 
-    char *in;       /* small, or memory of its own for a long head */
-    size_t cap, n;  /* of in */
-    size_t parsed;  /* bytes of in that the parser has seen while in the head */
-    size_t pos;     /* bytes of in that belong to this request's head and body */
+    char *in;      /* small, or memory of its own for a long head */
+    size_t cap, n; /* of in */
+    size_t parsed; /* bytes of in that the parser has seen while in the head */
+    size_t pos;    /* bytes of in that belong to this request's head and body */
     size_t head_end;
     struct tr_str url;
-    bool in_value;  /* the parser's last word was part of a value */
-    bool too_many;  /* headers */
+    bool in_value; /* the parser's last word was part of a value */
+    bool too_many; /* headers */
     bool head_done, body_done, answered;
-    bool broken;    /* no telling where the next request would begin */
+    bool broken; /* no telling where the next request would begin */
     bool keep_alive, chunked, in_chunks, dropping, too_large;
-    bool expects;   /* the client waits for 100 Continue before it sends the body */
+    bool expects; /* the client waits for 100 Continue before it sends the body */
 
-    size_t limit;       /* body bytes allowed */
-    uint64_t left;      /* body bytes to come by Content-Length; those in in are not taken off yet */
-    char *body;         /* memory of its own, or NULL: inside in */
+    size_t limit;  /* body bytes allowed */
+    uint64_t left; /* body bytes to come by Content-Length; those in in are not taken off yet */
+    char *body;    /* memory of its own, or NULL: inside in */
     size_t body_n, body_cap;
-    size_t charged;     /* bytes of budget */
-    size_t progress;    /* body bytes there when the timer was armed */
+    size_t charged;  /* bytes of budget */
+    size_t progress; /* body bytes there when the timer was armed */
 
     struct tr_http_header headers[TR_HTTP_MAX_HEADERS];
     char small[HTTP_IN_BYTES];
@@ -141,6 +141,7 @@ struct tr_http_loop {
     struct link conns, ready, parked, dead, timers[TIMER_KINDS];
     struct link granted; /* under the server's lock */
     _Atomic(struct tr_http_post *) posts;
+    atomic_int posting;           /* threads that are inside tr_http_post */
     struct tr_http_timer *alarms; /* by time */
     struct exchange *pool;
     int pooled;

@@ -341,8 +341,8 @@ bool http_linger_step(struct conn *c, size_t *quota)
     }
     size_t got = http_conn_read(c, NULL, HTTP_TURN_BYTES, quota);
     c->dropped += got;
-    if (c->state == CONN_LINGER && ((c->ended && flushed) ||
-                                    c->dropped > c->loop->server->o.drain_bytes))
+    if (c->state == CONN_LINGER &&
+        ((c->ended && flushed) || c->dropped > c->loop->server->o.drain_bytes))
         http_conn_close(c);
     return got > 0 && c->state == CONN_LINGER;
 }

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -60,6 +61,8 @@ static void free_server(struct tr_http_server *s)
     for (int i = 0; i < s->n_loops; i++) {
         struct tr_http_loop *l = &s->loops[i];
 
+        while (atomic_load(&l->posting) > 0)
+            (void)sched_yield();
         tr_file_close(&l->listener);
         tr_file_close(&l->epoll);
         tr_file_close(&l->wake);
@@ -117,7 +120,8 @@ enum tr_rc tr_http_start(const struct tr_http_options *o, const struct tr_http_h
 
     if (s == NULL)
         return tr_fail_oom(err);
-    /* Large bodies go back to the kernel when they are freed, whatever was allocated around them. */
+    /* Large bodies go back to the kernel when they are freed, whatever was allocated around them.
+     */
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
     s->o = *o;
     s->h = *handler;

@@ -1,8 +1,8 @@
 /* Who waits for the budget: one queue for all loops, first come, first served. A body that does not
  * fit holds up the ones behind it, so that a large one is not overtaken for ever.
  *
- * Lock: wait_lock guards the queue, the granted rings of the loops and need, granted, waiting of the
- * connections in them. Nothing else is locked inside it. */
+ * Lock: wait_lock guards the queue, the granted rings of the loops and need, granted, waiting of
+ * the connections in them. Nothing else is locked inside it. */
 #include "net/http_priv.h"
 
 bool http_wait_take(struct conn *c, size_t n)

@@ -144,6 +144,7 @@ struct tr_store_status {
     const char *not_ready_hint;
     int64_t closed_through, applied_through, sealed_through, floor, last_event_at;
     uint64_t events, blocks, journal_bytes, block_bytes, dedup_entries, dedup_runs, queue_bytes;
+    char trouble[256]; /* why the keeper's last pass failed (it tries again); empty: it did not */
 };
 void tr_store_status(struct tr_store *s, struct tr_store_status *ret);
 

@@ -17,14 +17,15 @@ struct contract_place {
     void (*teardown)(void);
     /* The configuration of a place that is empty and nobody else's. The caller releases it. */
     json_t *(*fresh)(void);
-    /* Rows in the place that fresh() made last; those with this uuid; with -1 on trouble. */
+    /* Rows in the place that fresh() made last, and those with this uuid. */
     int64_t (*rows)(void);
     int64_t (*copies)(const struct tr_uuid *uuid);
     /* The properties of that row hold the same as this JSON. */
     bool (*properties_are)(const struct tr_uuid *uuid, struct tr_str json);
 };
 
-extern const struct contract_place contract_postgres;
+extern const struct contract_place contract_file;
+extern const struct contract_place contract_postgres, contract_file;
 
 /* Runs the tests as one cmocka group. */
 int contract_dest(const struct contract_place *place);

@@ -13,7 +13,7 @@
 #include "os/clock.h"
 #include "rows.h"
 
-enum { ROWS = 500, WIDE_BYTES = 10 * 1000 * 1000, MAX_CHUNKS = 8 };
+enum { ROWS = 500, WIDE_BYTES = 10 * 1000 * 1000 };
 
 static const struct contract_place *place;
 static struct tr_conf *conf; /* of the place under test */
@@ -230,7 +230,8 @@ static void two_at_once_with_one_key_leave_one_copy(void **state)
         pthread_barrier_t start;
         struct rows *r = rows_new(ROWS, round, 200);
 
-        keys[round] = rows_key();
+        keys[round] = round == 0 ? rows_key() : rows_key_after(&keys[round - 1]);
+        keys[round].export_id = keys[0].export_id; /* chunks of one run */
         (void)pthread_barrier_init(&start, NULL, RACERS);
         for (size_t i = 0; i < RACERS; i++) {
             racers[i] = (struct racer){ .start = &start, .key = keys[round], .rows = r };
@@ -390,20 +391,23 @@ static void a_cancelled_call_stops(void **state)
 static void replacing_removes_the_old_rows(void **state)
 {
     struct tr_dest *d = open_prepared();
-    struct tr_key key = rows_key();
+    struct tr_key keys[2] = { rows_key() };
     struct rows *r = rows_new(ROWS, 1, 200), *other = rows_new(10, 2, 200);
     struct tr_ctx cx = in_time();
     struct tr_err err = { 0 };
-    struct tr_receipt receipt = { 0 };
+    struct tr_receipt receipts[2];
     struct tr_load *l = NULL;
 
     (void)state;
     if ((place->ops->caps & TR_DEST_REPLACES) == 0)
         skip();
-    (void)deliver(d, &key, &r->batch, false);
-    (void)deliver(d, &(struct tr_key){ .range = { 1, 2 } }, &other->batch, false);
-    key.generation++;
-    struct tr_load_spec spec = { .key = key };
+    keys[1] = rows_key_after(&keys[0]);
+    receipts[0] = deliver(d, &keys[0], &r->batch, false);
+    receipts[1] = deliver(d, &keys[1], &other->batch, false);
+    publish(d, keys, receipts, 2);
+    assert_int_equal(place->rows(), ROWS + 10);
+    keys[0].generation++;
+    struct tr_load_spec spec = { .key = keys[0], .last = true };
     must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
     must(l->ops->remove(&cx, l, r->batch.col[TR_EVENT_UUID].uuid, ROWS, &err), &err);
     l->ops->abort(l);
@@ -411,10 +415,12 @@ static void replacing_removes_the_old_rows(void **state)
     must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
     must(l->ops->remove(&cx, l, r->batch.col[TR_EVENT_UUID].uuid, ROWS, &err), &err);
     must(l->ops->write(&cx, l, &r->batch, &err), &err);
-    must(l->ops->commit(&cx, l, &receipt, &err), &err);
-    assert_int_equal(receipt.delivered, ROWS);
+    must(l->ops->commit(&cx, l, &receipts[0], &err), &err);
+    assert_int_equal(receipts[0].delivered, ROWS);
+    publish(d, keys, receipts, 1);
     assert_int_equal(place->rows(), ROWS + 10);
     assert_int_equal(place->copies(&r->batch.col[TR_EVENT_UUID].uuid[0]), 1);
+    assert_int_equal(place->copies(&other->batch.col[TR_EVENT_UUID].uuid[0]), 1);
     d->ops->close(d);
     rows_free(other);
     rows_free(r);
@@ -423,7 +429,8 @@ static void replacing_removes_the_old_rows(void **state)
 static void recount_finds_what_is_there(void **state)
 {
     struct tr_dest *d = open_prepared();
-    struct tr_key keys[2] = { rows_key(), rows_key() };
+    struct tr_key keys[2] = { rows_key() };
+    keys[1].export_id = keys[0].export_id; /* chunks of one run */
     struct rows *r = rows_new(ROWS, 1, 200), *missing = rows_new(20, 3, 200);
     struct tr_ctx cx = in_time();
     struct tr_err err = { 0 };
@@ -434,6 +441,7 @@ static void recount_finds_what_is_there(void **state)
     (void)state;
     if ((place->ops->caps & TR_DEST_RECOUNTS) == 0)
         skip();
+    keys[1] = rows_key_after(&keys[0]);
     assert_non_null(uuids);
     memcpy(uuids, r->batch.col[TR_EVENT_UUID].uuid, ROWS * sizeof(*uuids));
     memcpy(uuids + ROWS, missing->batch.col[TR_EVENT_UUID].uuid, 20 * sizeof(*uuids));

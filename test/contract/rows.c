@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -134,12 +133,17 @@ struct tr_projection rows_projection_of(const char *const *names)
 
 struct tr_key rows_key(void)
 {
-    static atomic_int_fast64_t next = 1;
-    int64_t n = atomic_fetch_add(&next, 1);
-
     return (struct tr_key){ .installation = tr_random_uuid4(),
                             .epoch = 1,
                             .export_id = tr_random_uuid4(),
                             .target = 7,
-                            .range = { n * TR_US_PER_HOUR, (n + 1) * TR_US_PER_HOUR } };
+                            .range = { FIRST_INSTANT, FIRST_INSTANT + TR_US_PER_HOUR } };
+}
+
+struct tr_key rows_key_after(const struct tr_key *key)
+{
+    struct tr_key next = *key;
+
+    next.range = (struct tr_range){ key->range.hi, key->range.hi + TR_US_PER_HOUR };
+    return next;
 }

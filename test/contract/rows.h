@@ -22,7 +22,9 @@ struct tr_projection rows_projection(void);
 /* The columns of a list that ends with NULL. */
 struct tr_projection rows_projection_of(const char *const *names);
 
-/* A key that no other call of this process, nor of another, has given. */
+/* A key of an export that no other call of this process, nor of another, has given. */
 struct tr_key rows_key(void);
+/* The next chunk of the same run. */
+struct tr_key rows_key_after(const struct tr_key *key);
 
 #endif

@@ -83,6 +83,9 @@ static enum tr_rc start(struct file_load *l, struct tr_err *err)
         return rc;
 
     file_temp_folder(l->d, &l->key.export_id, temps);
+    if (!l->d->cleaned)
+        file_temp_clean(temps);
+    l->d->cleaned = true;
     file_chunk_name(l->key.range, l->d->compression, name);
     char path[FILE_PATH];
     rc = file_temp_open(temps, name, path, &l->fd, err);

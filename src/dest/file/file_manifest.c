@@ -5,37 +5,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/time.h"
 #include "dest/file/file_priv.h"
 #include "os/file.h"
 #include "os/kill.h"
 
-enum { MANIFEST_BYTES_MAX = 256 << 20, MANIFEST_VERSION = 1 };
+enum { MANIFEST_VERSION = 1 };
 
 static void json_cleanup(json_t **j)
 {
     json_decref(*j);
-}
-
-static void buf_cleanup(struct tr_buf *b)
-{
-    tr_buf_fini(b);
-}
-
-static json_t *time_json(int64_t t)
-{
-    char text[TR_TIME_TEXT];
-
-    t = t < TR_TIME_MIN ? TR_TIME_MIN : t > TR_TIME_MAX ? TR_TIME_MAX : t;
-    (void)tr_time_format(t, text);
-    return json_string(text);
-}
-
-static bool time_of(const json_t *entry, const char *name, int64_t *ret)
-{
-    const char *text = json_string_value(json_object_get(entry, name));
-
-    return text != NULL && tr_time_parse(tr_str_of(text), ret);
 }
 
 /* ---- one file ---- */
@@ -99,8 +77,8 @@ static json_t *entry_json(const struct tr_key *key, enum tr_compression c,
     for (size_t i = 0; i < FILE_SHA256; i++)
         (void)snprintf(sha256 + 2 * i, 3, "%02x", facts->sha256[i]);
     return json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "name", name, "compression",
-                     tr_compression_name(c), "start", time_json(key->range.lo), "end",
-                     time_json(key->range.hi), "rows", (json_int_t)facts->rows, "bytes",
+                     tr_compression_name(c), "start", file_time_json(key->range.lo), "end",
+                     file_time_json(key->range.hi), "rows", (json_int_t)facts->rows, "bytes",
                      (json_int_t)facts->bytes, "sha256", sha256);
 }
 
@@ -135,22 +113,13 @@ static bool meets_any(struct tr_range r, const struct tr_range *ranges, size_t n
 static enum tr_rc keep_others(const char *path, const struct tr_key *chunks, size_t n,
                               json_t *files, struct tr_err *err)
 {
-    TR_CLEANUP(buf_cleanup) struct tr_buf text;
     TR_CLEANUP(json_cleanup) json_t *old = NULL;
     size_t i;
     json_t *entry;
 
-    tr_buf_init(&text, MANIFEST_BYTES_MAX);
-    if (access(path, F_OK) != 0)
-        return TR_OK;
-    enum tr_rc rc = tr_file_read(path, &text, err);
-    if (rc == TR_OK)
-        old = json_loadb(text.p, text.n, 0, NULL);
-    if (rc != TR_OK)
+    enum tr_rc rc = file_manifest_read(path, &old, err);
+    if (rc != TR_OK || old == NULL)
         return rc;
-    if (!json_is_array(json_object_get(old, "files")))
-        return tr_fail(err, TR_REFUSED, "file.bad_manifest",
-                       "look at it, move it away, and retry the run", "%s is no manifest", path);
     struct tr_range *ranges = calloc(n + 1, sizeof(*ranges));
     if (ranges == NULL)
         return tr_fail_oom(err);
@@ -159,18 +128,11 @@ static enum tr_rc keep_others(const char *path, const struct tr_key *chunks, siz
     qsort(ranges, n, sizeof(*ranges), by_lo);
     json_array_foreach(json_object_get(old, "files"), i, entry)
     {
-        struct tr_range r;
-        if (!time_of(entry, "start", &r.lo) || !time_of(entry, "end", &r.hi)) {
-            rc = tr_fail(err, TR_REFUSED, "file.bad_manifest",
-                         "look at it, move it away, and retry the run",
-                         "%s lists a file without its range", path);
-            break;
-        }
-        if (!meets_any(r, ranges, n))
+        if (!meets_any(file_entry_range(entry), ranges, n))
             (void)json_array_append(files, entry);
     }
     free(ranges);
-    return rc;
+    return TR_OK;
 }
 
 static int by_start(const void *a, const void *b)
@@ -218,15 +180,6 @@ static enum tr_rc list_files(const struct tr_ctx *cx, const struct file_dest *d,
 
 /* ---- the document ---- */
 
-static json_int_t sum(const json_t *files, const char *what)
-{
-    json_int_t total = 0;
-
-    for (size_t i = 0; i < json_array_size(files); i++)
-        total += json_integer_value(json_object_get(json_array_get(files, i), what));
-    return total;
-}
-
 static json_t *manifest_json(const struct file_dest *d, const struct tr_key *run, bool replaces,
                              json_t *files)
 {
@@ -235,41 +188,13 @@ static json_t *manifest_json(const struct file_dest *d, const struct tr_key *run
 
     tr_uuid_format(&run->installation, installation);
     tr_uuid_format(&run->export_id, export_id);
-    return json_pack("{s:i, s:s, s:s, s:I, s:s, s:I, s:b, s:o, s:o, s:s, s:I, s:I, s:O}", "version",
+    return json_pack("{s:i, s:s, s:s, s:I, s:s, s:I, s:b, s:o, s:o, s:s, s:i, s:i, s:O}", "version",
                      MANIFEST_VERSION, "export_id", export_id, "installation_id", installation,
                      "store_epoch", (json_int_t)run->epoch, "model", d->projection.schema->name,
                      "generation", (json_int_t)run->generation, "replaces", replaces,
-                     "data_interval_start", time_json(run->range.lo), "data_interval_end",
-                     time_json(run->range.hi), "file_format", "JSONLines", "rows",
-                     sum(files, "rows"), "bytes", sum(files, "bytes"), "files", files);
-}
-
-static enum tr_rc write_manifest(const struct file_dest *d, const struct tr_key *run,
-                                 const char *folder, const char *path, const char *text,
-                                 struct tr_err *err)
-{
-    char temporary[FILE_PATH];
-    char temps[FILE_PATH];
-    char name[FILE_NAME];
-    TR_CLEANUP(tr_file_close) int fd = -1;
-
-    file_temp_folder(d, &run->export_id, temps);
-    file_manifest_name(run->range, name);
-    enum tr_rc rc = file_temp_open(temps, name, temporary, &fd, err);
-    if (rc != TR_OK)
-        return rc;
-    rc = file_write_all(fd, temporary, text, strlen(text), err);
-    if (rc == TR_OK)
-        rc = file_settle(&fd, temporary, err);
-    TR_KILL_POINT("file.before_manifest");
-    if (rc == TR_OK && rename(temporary, path) != 0)
-        rc = file_fail(err, errno, "rename to", path);
-    if (rc != TR_OK) {
-        (void)unlink(temporary);
-        return rc;
-    }
-    TR_KILL_POINT("file.manifest");
-    return file_sync_folder(folder, err);
+                     "data_interval_start", file_time_json(run->range.lo), "data_interval_end",
+                     file_time_json(run->range.hi), "file_format", "JSONLines", "rows", 0, "bytes",
+                     0, "files", files);
 }
 
 enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *run,
@@ -278,6 +203,7 @@ enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const stru
 {
     const struct file_dest *d = file_dest_of(dest);
     TR_CLEANUP(json_cleanup) json_t *files = json_array();
+    TR_CLEANUP(tr_file_close) int lock = -1;
     char folder[FILE_PATH];
     char path[FILE_PATH];
     char mark[FILE_PATH];
@@ -288,18 +214,22 @@ enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const stru
     file_manifest_name(run->range, name);
     file_join(folder, name, path);
     file_join(folder, FILE_REPLACES_MARK, mark);
+    bool replaces = access(mark, F_OK) == 0;
     enum tr_rc rc = file_make_folders(folder, NULL, err);
+    if (rc == TR_OK)
+        rc = file_lock(cx, d, &run->export_id, &lock, err);
     if (rc == TR_OK)
         rc = list_files(cx, d, path, chunks, receipts, n, files, err);
     if (rc != TR_OK)
         return tr_wrap(err, "manifest %s", name);
 
-    TR_CLEANUP(json_cleanup)
-    json_t *manifest = manifest_json(d, run, access(mark, F_OK) == 0, files);
-    char *text = manifest == NULL ? NULL : json_dumps(manifest, JSON_INDENT(2));
-    if (text == NULL)
+    TR_CLEANUP(json_cleanup) json_t *manifest = manifest_json(d, run, replaces, files);
+    if (manifest == NULL)
         return tr_fail_oom(err);
-    rc = write_manifest(d, run, folder, path, text, err);
-    free(text);
+    TR_KILL_POINT("file.before_manifest");
+    rc = file_manifest_write(d, &run->export_id, folder, name, manifest, err);
+    TR_KILL_POINT("file.manifest");
+    if (rc == TR_OK && replaces)
+        rc = file_replace_older(cx, d, run, files, err);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "manifest %s", name);
 }

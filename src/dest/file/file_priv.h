@@ -32,6 +32,7 @@ struct file_dest {
     char root[FILE_PATH_MAX + 1]; /* the folder, as file_clean_path makes it */
     enum tr_compression compression;
     bool prepared;
+    bool cleaned; /* of what dead processes left */
     struct tr_projection projection;
     char *names[TR_BATCH_COLUMNS]; /* owned; projection.name points at them */
     struct file_written *written;
@@ -104,6 +105,29 @@ bool file_find(const struct file_dest *d, const struct tr_key *key, char ret_pat
 TR_MUST_USE enum tr_rc file_read_rows(const struct tr_ctx *cx, const char *path,
                                       enum tr_compression c, file_each_line *each, void *arg,
                                       struct file_facts *ret, struct tr_err *err);
+
+/* ---- file_json.c: manifests as documents ---- */
+
+json_t *file_time_json(int64_t t);
+/* Of a file that a manifest lists; checked by file_manifest_read. */
+struct tr_range file_entry_range(const json_t *entry);
+
+/* *ret stays NULL when there is no such file. */
+TR_MUST_USE enum tr_rc file_manifest_read(const char *path, json_t **ret, struct tr_err *err);
+/* Sums up "rows" and "bytes", and puts it in its place whole and durably. */
+TR_MUST_USE enum tr_rc file_manifest_write(const struct file_dest *d,
+                                           const struct tr_uuid *export_id, const char *folder,
+                                           const char *name, json_t *manifest, struct tr_err *err);
+/* One at a time changes the manifests of an export; held as long as *ret_fd is open. */
+TR_MUST_USE enum tr_rc file_lock(const struct tr_ctx *cx, const struct file_dest *d,
+                                 const struct tr_uuid *export_id, int *ret_fd, struct tr_err *err);
+
+/* ---- file_replace.c ---- */
+
+/* Takes what files (a manifest's list) cover out of the manifests of older generations. */
+TR_MUST_USE enum tr_rc file_replace_older(const struct tr_ctx *cx, const struct file_dest *d,
+                                          const struct tr_key *run, const json_t *files,
+                                          struct tr_err *err);
 
 /* ---- operations ---- */
 

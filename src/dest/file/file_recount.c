@@ -1,13 +1,9 @@
-/* How many of these events are there: reads every file of the keys, and the manifests that make
- * them count. */
-#include <assert.h>
-#include <dirent.h>
+/* How many of these events are there: reads every file of the keys. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "dest/file/file_priv.h"
-#include "os/file.h"
 
 struct wanted {
     struct tr_uuid uuid;

@@ -3,24 +3,31 @@
 
 #include "dest/postgres/postgres_priv.h"
 
+/* "COPY events, line 17, column event: .."; the table's name may itself hold ", line ". */
+static uint64_t line_of(const char *at, const char *end)
+{
+    while ((at = memmem(at, (size_t)(end - at), ", line ", 7)) != NULL) {
+        uint64_t line = 0;
+
+        at += 7;
+        while (at < end && *at >= '0' && *at <= '9' && line < UINT32_MAX)
+            line = line * 10 + (uint64_t)(*at++ - '0');
+        if (line > 0 && (at == end || *at == ',' || *at == ':'))
+            return line;
+    }
+    return 0;
+}
+
 uint64_t pg_careful_line(const char *context)
 {
-    const char *at = context;
-
-    /* "COPY events, line 17, column event: .."; the name may itself hold ", line " */
-    if (strncmp(context, "COPY ", 5) != 0)
-        return 0;
-    uint64_t line = 0;
-    while ((at = strstr(at, ", line ")) != NULL) {
-        at += sizeof(", line ") - 1;
-        char *end = NULL;
-        uint64_t n = strtoull(at, &end, 10);
-        if (end != at && (*end == ',' || *end == '\n' || *end == '\0' || *end == ':')) {
-            line = n;
-            break;
-        }
+    /* what a trigger was doing comes first, the COPY that fired it in a line of its own */
+    while (context != NULL) {
+        const char *end = strchrnul(context, '\n');
+        if (strncmp(context, "COPY ", 5) == 0)
+            return line_of(context, end);
+        context = *end == '\0' ? NULL : end + 1;
     }
-    return line;
+    return 0;
 }
 
 /* One COPY of its own over some rows. A row's error leaves the transaction as it was before. */

@@ -6,7 +6,8 @@
 #include "os/random.h"
 
 #define BACKFILL_COLUMNS                                                                           \
-    "b.id, b.export_id, b.project, b.lo, b.hi, b.on_delivered, b.generation, b.parallel, b.cursor,"  \
+    "b.id, b.export_id, b.project, b.lo, b.hi, b.on_delivered, b.generation, b.parallel, "         \
+    "b.cursor,"                                                                                    \
     " b.state, b.rows_total, b.created_at, b.started_at, b.finished_at, count(r.id),"              \
     " coalesce(sum(r.state >= 3), 0), coalesce(sum(r.state = 4), 0), coalesce(sum(r.stored), 0)"   \
     " FROM backfill b LEFT JOIN run r ON r.backfill_id = b.id"
@@ -220,7 +221,7 @@ enum tr_rc meta_backfill_finish(struct tr_meta *meta, const struct tr_uuid *id,
                                 enum tr_run_state state, int64_t now, struct tr_err *err)
 {
     TR_CLEANUP(tx_end) struct tx tx = { 0 };
-    struct tr_backfill b;
+    struct tr_backfill b = { 0 };
 
     assert(tr_run_state_ended(state));
     enum tr_rc rc = tx_write(&tx, meta, err);

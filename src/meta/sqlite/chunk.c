@@ -13,9 +13,10 @@ static enum tr_rc find(struct meta *m, const struct tr_run *run, uint32_t n, str
                        struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "SELECT target, lo, hi, state, was_sent, published, stored, elsewhere,"
-                               " selected, excluded, delivered, already_there, rejected, repaired,"
-                               " bytes FROM chunk WHERE run_id = ? AND n = ?");
+    struct sql q =
+        sql_open(m, "SELECT target, lo, hi, state, was_sent, published, stored, elsewhere,"
+                    " selected, excluded, delivered, already_there, rejected, repaired,"
+                    " bytes FROM chunk WHERE run_id = ? AND n = ?");
     bool there = false;
 
     sql_id(&q, &run->id);
@@ -39,10 +40,11 @@ static enum tr_rc set(struct meta *m, const struct tr_run *run, uint32_t n,
                       const struct chunk_row *c, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "UPDATE chunk SET state = ?, was_sent = ?, published = ?, stored = ?,"
-                               " elsewhere = ?, selected = ?, excluded = ?, delivered = ?,"
-                               " already_there = ?, rejected = ?, repaired = ?, bytes = ?"
-                               " WHERE run_id = ? AND n = ?");
+    struct sql q =
+        sql_open(m, "UPDATE chunk SET state = ?, was_sent = ?, published = ?, stored = ?,"
+                    " elsewhere = ?, selected = ?, excluded = ?, delivered = ?,"
+                    " already_there = ?, rejected = ?, repaired = ?, bytes = ?"
+                    " WHERE run_id = ? AND n = ?");
 
     sql_int(&q, c->state);
     sql_int(&q, c->was_sent);
@@ -55,8 +57,9 @@ static enum tr_rc set(struct meta *m, const struct tr_run *run, uint32_t n,
 
 /* The run's own account moves with its chunks, so that people see it grow; run_finish has the last
  * word. */
-static enum tr_rc count_in(struct meta *m, const struct tr_run *run, const struct tr_account *before,
-                           const struct tr_account *after, struct tr_err *err)
+static enum tr_rc count_in(struct meta *m, const struct tr_run *run,
+                           const struct tr_account *before, const struct tr_account *after,
+                           struct tr_err *err)
 {
     struct tr_account d = {
         .stored = after->stored - before->stored,
@@ -70,12 +73,13 @@ static enum tr_rc count_in(struct meta *m, const struct tr_run *run, const struc
         .bytes = after->bytes - before->bytes,
     };
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "UPDATE run SET stored = max(0, stored + ?),"
-                               " elsewhere = max(0, elsewhere + ?), selected = max(0, selected + ?),"
-                               " excluded = max(0, excluded + ?), delivered = max(0, delivered + ?),"
-                               " already_there = max(0, already_there + ?),"
-                               " rejected = max(0, rejected + ?), repaired = max(0, repaired + ?),"
-                               " bytes = max(0, bytes + ?) WHERE id = ?");
+    struct sql q =
+        sql_open(m, "UPDATE run SET stored = max(0, stored + ?),"
+                    " elsewhere = max(0, elsewhere + ?), selected = max(0, selected + ?),"
+                    " excluded = max(0, excluded + ?), delivered = max(0, delivered + ?),"
+                    " already_there = max(0, already_there + ?),"
+                    " rejected = max(0, rejected + ?), repaired = max(0, repaired + ?),"
+                    " bytes = max(0, bytes + ?) WHERE id = ?");
     sql_account(&q, &d);
     sql_id(&q, &run->id);
     return sql_run(&q, err);
@@ -152,14 +156,16 @@ enum tr_rc meta_chunk_absent(struct tr_meta *meta, const struct tr_run *run, uin
 }
 
 static enum tr_rc keep_rejects(struct meta *m, const struct tr_run *run, uint32_t n,
-                               const struct tr_reject *rejects, size_t n_rejects, struct tr_err *err)
+                               const struct tr_reject *rejects, size_t n_rejects,
+                               struct tr_err *err)
 {
     enum tr_rc rc = forget_rejects(m, run, n, err);
 
     for (size_t i = 0; rc == TR_OK && i < n_rejects; i++) {
         TR_CLEANUP(sql_close)
-        struct sql q = sql_open(m, "INSERT OR REPLACE INTO reject"
-                                   " (run_id, chunk, inserted_at, uuid, reason) VALUES (?, ?, ?, ?, ?)");
+        struct sql q =
+            sql_open(m, "INSERT OR REPLACE INTO reject"
+                        " (run_id, chunk, inserted_at, uuid, reason) VALUES (?, ?, ?, ?, ?)");
         sql_id(&q, &run->id);
         sql_int(&q, n);
         sql_int(&q, rejects[i].inserted_at);

@@ -23,7 +23,7 @@ static enum tr_rc end_abandoned(struct meta *m, int64_t now, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(m, "UPDATE run SET state = 5, finished_at = ?1, due = NULL,"
-                               " fence = fence + 1 WHERE due <= ?1 AND state = 1 AND"
+                               " fence = fence + 1 WHERE +due <= ?1 AND state = 1 AND"
                                " (cancel_asked OR EXISTS (SELECT 1 FROM export e"
                                " WHERE e.id = run.export_id AND e.deleted))");
 
@@ -76,9 +76,10 @@ static enum tr_rc take(struct meta *m, const struct tr_uuid *id, const char *wor
                        int64_t lease_us, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "UPDATE run SET state = 1, fence = fence + 1, attempts = attempts + 1,"
-                               " started_at = iif(started_at = 0, ?1, started_at), worker = ?2,"
-                               " lease_until = ?3, due = ?3 WHERE id = ?4");
+    struct sql q =
+        sql_open(m, "UPDATE run SET state = 1, fence = fence + 1, attempts = attempts + 1,"
+                    " started_at = iif(started_at = 0, ?1, started_at), worker = ?2,"
+                    " lease_until = ?3, due = ?3 WHERE id = ?4");
 
     sql_int(&q, now);
     sql_text(&q, worker);
@@ -161,8 +162,9 @@ enum tr_rc meta_run_release_all(struct tr_meta *meta, struct tr_err *err)
     /* The fence rises too: a worker that is alive after all must not write. Runs that were asked to
      * stop stay RUNNING with a lease that is over: the next claim ends them. */
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(tx.m, "UPDATE run SET state = iif(cancel_asked, 1, 0), fence = fence + 1,"
-                                  " lease_until = 0, due = ? WHERE state = 1");
+    struct sql q =
+        sql_open(tx.m, "UPDATE run SET state = iif(cancel_asked, 1, 0), fence = fence + 1,"
+                       " lease_until = 0, due = ? WHERE state = 1");
     sql_int(&q, INT64_MIN);
     return tx_commit(&tx, sql_run(&q, err), err);
 }

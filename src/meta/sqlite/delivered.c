@@ -1,8 +1,9 @@
 /* Which ranges of (export, target) are delivered, under which run and generation. */
 #include "meta/sqlite/sqlite_priv.h"
 
-/* Within a generation ranges follow each other, so the first that can meet [lo, hi) is the last that
- * begins at or before lo. Generations are few: each is found from the one before by the index. */
+/* Within a generation ranges follow each other, so the first that can meet [lo, hi) is the last
+ * that begins at or before lo. Generations are few: each is found from the one before by the index.
+ */
 static const char load_text[] =
     "WITH RECURSIVE g(x) AS ("
     " SELECT min(generation) FROM delivered WHERE export_id = ?1 AND target = ?2"
@@ -46,8 +47,9 @@ static enum tr_rc insert(struct meta *m, const struct tr_uuid *export_id, uint64
     if (tr_range_empty(range))
         return TR_OK;
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "INSERT INTO delivered (export_id, target, generation, lo, hi, run_id,"
-                               " chunk_lo, chunk_hi, is_empty) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    struct sql q =
+        sql_open(m, "INSERT INTO delivered (export_id, target, generation, lo, hi, run_id,"
+                    " chunk_lo, chunk_hi, is_empty) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
     sql_id(&q, export_id);
     sql_int(&q, (int64_t)target);
     sql_int(&q, d->generation);
@@ -140,16 +142,15 @@ enum tr_rc delivered_add(struct meta *m, const struct tr_run *run, uint64_t targ
                          struct tr_range chunk, bool is_empty, struct tr_err *err)
 {
     TR_CLEANUP(rows_fini) struct rows parts = { .size = sizeof(struct tr_range) };
-    const struct tr_delivered d = { .chunk = chunk,
-                                    .run_id = run->id,
-                                    .generation = run->generation,
-                                    .is_empty = is_empty };
+    const struct tr_delivered d = {
+        .chunk = chunk, .run_id = run->id, .generation = run->generation, .is_empty = is_empty
+    };
     enum tr_rc rc = TR_OK;
 
     if (run->on_delivered == TR_REPLACE_DELIVERED)
         rc = cut(m, &run->export_id, target, chunk, err);
-    /* Plans keep clear of what others have, so this is the whole chunk; but ranges that meet within a
-     * generation would break every count built on them, so it is made sure of. */
+    /* Plans keep clear of what others have, so this is the whole chunk; but ranges that meet within
+     * a generation would break every count built on them, so it is made sure of. */
     if (rc == TR_OK)
         rc = missing(m, run, target, chunk, &parts, err);
     const struct tr_range *part = (const struct tr_range *)(const void *)parts.p;

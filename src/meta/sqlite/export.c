@@ -6,7 +6,8 @@
 enum { ROW_BYTES = 16 << 20 };
 
 #define EXPORT_COLUMNS                                                                             \
-    "id, project, paused, deleted, target, version, created_at, updated_at, last_paused_at, body, " \
+    "id, project, paused, deleted, target, version, created_at, updated_at, last_paused_at, "      \
+    "body, "                                                                                       \
     "sealed, target_text"
 
 /* ---- reading ---- */
@@ -125,13 +126,14 @@ enum tr_rc meta_export_create(struct tr_meta *meta, struct tr_export *e, struct 
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(tx.m, "INSERT INTO export (id, project, paused, target, target_text,"
                                   " version, created_at, updated_at, last_paused_at, body, sealed)"
-                                  " VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, iif(?3, ?6, 0), ?7, ?8)");
+                                  " VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7, ?8, ?9)");
     sql_id(&q, &id);
     sql_int(&q, e->project);
     sql_int(&q, e->paused);
     sql_int(&q, (int64_t)e->target);
     sql_text(&q, e->target_text);
     sql_int(&q, now);
+    sql_int(&q, e->last_paused_at);
     sql_str(&q, body);
     sql_blob(&q, sealed.p, sealed.n);
     rc = tx_commit(&tx, sql_run(&q, err), err);
@@ -139,7 +141,6 @@ enum tr_rc meta_export_create(struct tr_meta *meta, struct tr_export *e, struct 
         e->id = id;
         e->version = 1;
         e->created_at = e->updated_at = now;
-        e->last_paused_at = e->paused ? now : 0;
     }
     return rc;
 }

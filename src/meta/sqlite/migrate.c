@@ -26,7 +26,8 @@ static const char *const schema_1[] = {
     "CREATE TABLE project (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,"
     " capture_token TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT",
     /* cursor NULL: no scheduled run yet */
-    "CREATE TABLE export (id BLOB PRIMARY KEY NOT NULL, project INTEGER NOT NULL REFERENCES project(id),"
+    "CREATE TABLE export (id BLOB PRIMARY KEY NOT NULL, project INTEGER NOT NULL REFERENCES "
+    "project(id),"
     " paused INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0, target INTEGER NOT NULL,"
     " target_text TEXT NOT NULL, version INTEGER NOT NULL, created_at INTEGER NOT NULL,"
     " updated_at INTEGER NOT NULL, last_paused_at INTEGER NOT NULL, cursor INTEGER,"
@@ -43,7 +44,8 @@ static const char *const schema_1[] = {
     /* due: when a worker may take it; NULL once it has ended */
     "CREATE TABLE run (id BLOB PRIMARY KEY NOT NULL, export_id BLOB NOT NULL REFERENCES export(id),"
     " backfill_id BLOB REFERENCES backfill(id), project INTEGER NOT NULL,"
-    " lo INTEGER NOT NULL, hi INTEGER NOT NULL, state INTEGER NOT NULL, on_delivered INTEGER NOT NULL,"
+    " lo INTEGER NOT NULL, hi INTEGER NOT NULL, state INTEGER NOT NULL, on_delivered INTEGER NOT "
+    "NULL,"
     " generation INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
     " fence INTEGER NOT NULL DEFAULT 0, cancel_asked INTEGER NOT NULL DEFAULT 0,"
     " created_at INTEGER NOT NULL, started_at INTEGER NOT NULL DEFAULT 0,"
@@ -55,7 +57,8 @@ static const char *const schema_1[] = {
     "CREATE INDEX run_by_creation ON run(export_id, created_at, id)",
     "CREATE INDEX run_by_interval ON run(export_id, lo, id)",
     "CREATE INDEX run_of_backfill ON run(backfill_id) WHERE backfill_id IS NOT NULL",
-    "CREATE INDEX run_due ON run(due, lo) WHERE due IS NOT NULL",
+    /* holds all that choosing a run looks at */
+    "CREATE INDEX run_due ON run(due, lo, id, export_id, backfill_id) WHERE due IS NOT NULL",
     "CREATE INDEX run_running ON run(export_id) WHERE state = 1",
     /* published: its range stands in delivered */
     "CREATE TABLE chunk (run_id BLOB NOT NULL REFERENCES run(id), n INTEGER NOT NULL,"
@@ -76,7 +79,8 @@ static const char *const schema_1[] = {
     " chunk_lo INTEGER NOT NULL, chunk_hi INTEGER NOT NULL, is_empty INTEGER NOT NULL,"
     " PRIMARY KEY (export_id, target, generation, lo), CHECK (lo < hi)) STRICT, WITHOUT ROWID",
     /* n counts the lines of an export, so that the oldest ones can go */
-    "CREATE TABLE log (export_id BLOB NOT NULL, n INTEGER NOT NULL, run_id BLOB, at INTEGER NOT NULL,"
+    "CREATE TABLE log (export_id BLOB NOT NULL, n INTEGER NOT NULL, run_id BLOB, at INTEGER NOT "
+    "NULL,"
     " level TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (export_id, n)) STRICT, WITHOUT ROWID",
     "CREATE INDEX log_of_run ON log(run_id, n) WHERE run_id IS NOT NULL",
     "CREATE TABLE reject (run_id BLOB NOT NULL REFERENCES run(id), chunk INTEGER NOT NULL,"

@@ -43,15 +43,16 @@ static enum tr_rc load_chunks(struct meta *m, const char *text, const struct tr_
     return rc;
 }
 
-/* What others hold: their chunks that are not in the table of delivered ranges (yet). Ended runs have
- * such only where they do not know what became of them. */
+/* What others hold: their chunks that are not in the table of delivered ranges (yet). Ended runs
+ * have such only where they do not know what became of them. */
 static enum tr_rc load_held(struct meta *m, const struct tr_run *run, uint64_t target,
                             struct tr_range within, struct rows *to, struct tr_err *err)
 {
-    return load_chunks(m,
-                       "SELECT lo, hi FROM chunk WHERE export_id = ? AND target = ? AND published = 0"
-                       " AND run_id <> ? AND hi > ? AND lo < ?",
-                       run, target, within, to, err);
+    return load_chunks(
+        m,
+        "SELECT lo, hi FROM chunk WHERE export_id = ? AND target = ? AND published = 0"
+        " AND run_id <> ? AND hi > ? AND lo < ?",
+        run, target, within, to, err);
 }
 
 static enum tr_rc load_own(struct meta *m, const struct tr_run *run, uint64_t target,
@@ -218,8 +219,9 @@ enum tr_rc plan_prune(struct meta *m, int64_t now, struct tr_err *err)
     }
     if (rc == TR_OK) {
         TR_CLEANUP(sql_close)
-        struct sql d = sql_open(m, "DELETE FROM chunk WHERE published = 0 AND state = 0"
-                                   " AND (SELECT r.state FROM run r WHERE r.id = chunk.run_id) >= 3");
+        struct sql d =
+            sql_open(m, "DELETE FROM chunk WHERE published = 0 AND state = 0"
+                        " AND (SELECT r.state FROM run r WHERE r.id = chunk.run_id) >= 3");
         rc = sql_run(&d, err);
     }
     return rc;
@@ -318,8 +320,9 @@ static enum tr_rc insert_chunk(struct meta *m, const struct tr_run *run, uint64_
                                const struct tr_chunk *c, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "INSERT INTO chunk (run_id, n, export_id, target, lo, hi, state, rows)"
-                               " VALUES (?, ?, ?, ?, ?, ?, 0, ?)");
+    struct sql q =
+        sql_open(m, "INSERT INTO chunk (run_id, n, export_id, target, lo, hi, state, rows)"
+                    " VALUES (?, ?, ?, ?, ?, ?, 0, ?)");
 
     sql_id(&q, &run->id);
     sql_int(&q, n);
@@ -351,6 +354,21 @@ enum tr_rc meta_plan_add(struct tr_meta *meta, const struct tr_run *run, uint64_
     return tx_commit(&tx, rc, err);
 }
 
+enum tr_rc meta_plan_drop(struct tr_meta *meta, const struct tr_run *run, struct tr_err *err)
+{
+    TR_CLEANUP(tx_end) struct tx tx = { 0 };
+
+    enum tr_rc rc = tx_write(&tx, meta, err);
+    if (rc == TR_OK)
+        rc = claim_check(tx.m, &run->id, run->fence, err);
+    if (rc != TR_OK)
+        return rc;
+    TR_CLEANUP(sql_close)
+    struct sql q = sql_open(tx.m, "DELETE FROM chunk WHERE run_id = ? AND state = 0");
+    sql_id(&q, &run->id);
+    return tx_commit(&tx, sql_run(&q, err), err);
+}
+
 static enum tr_rc collect_plan(struct tr_meta *meta, const struct tr_uuid *run_id, struct rows *to,
                                struct tr_err *err)
 {
@@ -362,10 +380,11 @@ static enum tr_rc collect_plan(struct tr_meta *meta, const struct tr_uuid *run_i
         return rc;
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(
-        tx.m, "SELECT c.n, c.target, c.lo, c.hi, c.state, c.rows, c.stored, c.elsewhere, c.selected,"
-              " c.excluded, c.delivered, c.already_there, c.rejected, c.repaired, c.bytes"
-              " FROM chunk c JOIN export e ON e.id = c.export_id AND e.target = c.target"
-              " WHERE c.run_id = ? ORDER BY c.n");
+        tx.m,
+        "SELECT c.n, c.target, c.lo, c.hi, c.state, c.rows, c.stored, c.elsewhere, c.selected,"
+        " c.excluded, c.delivered, c.already_there, c.rejected, c.repaired, c.bytes"
+        " FROM chunk c JOIN export e ON e.id = c.export_id AND e.target = c.target"
+        " WHERE c.run_id = ? ORDER BY c.n");
     sql_id(&q, run_id);
     while ((rc = sql_next(&q, &more, err)) == TR_OK && more) {
         struct tr_chunk *c = rows_add(to);

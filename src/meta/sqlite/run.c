@@ -31,7 +31,8 @@ void run_read(struct sql *q, struct tr_run *ret)
     sql_get_account(q, &ret->account);
 }
 
-enum tr_rc run_find(struct meta *m, const struct tr_uuid *id, struct tr_run *ret, struct tr_err *err)
+enum tr_rc run_find(struct meta *m, const struct tr_uuid *id, struct tr_run *ret,
+                    struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(m, "SELECT " RUN_COLUMNS " FROM run WHERE id = ?");
@@ -88,7 +89,8 @@ static enum tr_rc publish_run(struct meta *m, const struct tr_run *run, uint64_t
 }
 
 /* What others held and have delivered since, or what does not matter any more. */
-static enum tr_rc forget_held(struct meta *m, const struct tr_run *run, bool all, struct tr_err *err)
+static enum tr_rc forget_held(struct meta *m, const struct tr_run *run, bool all,
+                              struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(
@@ -181,7 +183,8 @@ static enum tr_rc check_export_alive(struct meta *m, const struct tr_run *run, s
     sql_id(&q, &run->export_id);
     enum tr_rc rc = sql_next(&q, &there, err);
     if (rc == TR_OK && there && sql_get_int(&q) != 0)
-        return tr_fail(err, TR_REFUSED, "export.deleted", NULL, "the export of this run is deleted");
+        return tr_fail(err, TR_REFUSED, "export.deleted", NULL,
+                       "the export of this run is deleted");
     return rc;
 }
 
@@ -232,10 +235,11 @@ enum tr_rc meta_run_cancel(struct tr_meta *meta, const struct tr_uuid *id, int64
         rc = tr_fail(err, TR_REFUSED, "run.ended", NULL, "the run is %s",
                      tr_run_state_name(run.state));
     if (rc == TR_OK && run.state == TR_RUN_RUNNING)
-        rc = change(tx.m, "UPDATE run SET cancel_asked = 1 WHERE ?1 = ?1 AND id = ?2", now, id, err);
+        rc =
+            change(tx.m, "UPDATE run SET cancel_asked = 1 WHERE ?1 = ?1 AND id = ?2", now, id, err);
     else if (rc == TR_OK)
-        rc = change(tx.m, "UPDATE run SET state = 5, finished_at = ?1, due = NULL WHERE id = ?2", now,
-                    id, err);
+        rc = change(tx.m, "UPDATE run SET state = 5, finished_at = ?1, due = NULL WHERE id = ?2",
+                    now, id, err);
     if (rc == TR_OK)
         rc = plan_prune(tx.m, now, err);
     if (rc == TR_OK)
@@ -284,22 +288,24 @@ static bool is_given(struct tr_range r)
     return r.lo != 0 || r.hi != 0;
 }
 
-/* The text of the query: only conditions that are asked for, so that an index can be used. Parameters
- * are numbered: 1 export, 2 backfill, 3 states, 4-5 created, 6-7 interval, 8-9 place, 10 limit. */
+/* The text of the query: only conditions that are asked for, so that an index can be used.
+ * Parameters are numbered: 1 export, 2 backfill, 3 states, 4-5 created, 6-7 interval, 8-9 place, 10
+ * limit. */
 static void write_query(const struct tr_run_query *q, char *out, size_t cap)
 {
     static const struct tr_uuid nil;
     bool after = memcmp(&q->after, &nil, sizeof(nil)) != 0;
     const char *key = q->by_interval ? "lo" : "created_at";
 
-    (void)snprintf(out, cap, "SELECT " RUN_COLUMNS " FROM run WHERE 1%s%s%s%s%s%s%s%s"
-                             " ORDER BY %s DESC, id DESC LIMIT ?10",
+    (void)snprintf(out, cap,
+                   "SELECT " RUN_COLUMNS " FROM run WHERE 1%s%s%s%s%s%s%s%s"
+                   " ORDER BY %s DESC, id DESC LIMIT ?10",
                    id_is_nil(&q->export_id) ? "" : " AND export_id = ?1",
                    q->has_backfill ? " AND backfill_id = ?2" : "",
                    q->states == 0 ? "" : " AND ((1 << state) & ?3) <> 0",
                    is_given(q->created) ? " AND created_at >= ?4 AND created_at < ?5" : "",
-                   is_given(q->interval) ? " AND hi > ?6 AND lo < ?7" : "",
-                   after ? " AND (" : "", after ? key : "", after ? ", id) < (?8, ?9)" : "", key);
+                   is_given(q->interval) ? " AND hi > ?6 AND lo < ?7" : "", after ? " AND (" : "",
+                   after ? key : "", after ? ", id) < (?8, ?9)" : "", key);
 }
 
 static enum tr_rc collect(struct tr_meta *meta, const struct tr_run_query *query, int limit,

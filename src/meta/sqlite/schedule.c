@@ -58,9 +58,10 @@ static enum tr_rc insert_run(struct meta *m, struct tr_run *run, struct tr_err *
         .not_before = run->not_before,
     };
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "INSERT INTO run (id, export_id, backfill_id, project, lo, hi, state,"
-                               " on_delivered, generation, created_at, not_before, due)"
-                               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?10)");
+    struct sql q =
+        sql_open(m, "INSERT INTO run (id, export_id, backfill_id, project, lo, hi, state,"
+                    " on_delivered, generation, created_at, not_before, due)"
+                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?10)");
     sql_id(&q, &r.id);
     sql_id(&q, &r.export_id);
     sql_id_or_null(&q, &r.backfill_id);
@@ -77,7 +78,8 @@ static enum tr_rc insert_run(struct meta *m, struct tr_run *run, struct tr_err *
     return rc;
 }
 
-/* text: SELECT state, cursor of what makes the run, by id; for an export "state" is its deletion. */
+/* text: SELECT state, cursor of what makes the run, by id; for an export "state" is its deletion.
+ */
 static enum tr_rc check_cursor(struct meta *m, const char *text, const struct tr_uuid *id,
                                const struct tr_run *run, const char *what, const char *ended_id,
                                struct tr_err *err)
@@ -118,7 +120,8 @@ enum tr_rc meta_run_schedule(struct tr_meta *meta, struct tr_run *run, struct tr
 
     enum tr_rc rc = tx_write(&tx, meta, err);
     if (rc == TR_OK)
-        rc = check_cursor(tx.m, "SELECT deleted, cursor IS NOT NULL, cursor FROM export WHERE id = ?",
+        rc = check_cursor(tx.m,
+                          "SELECT deleted, cursor IS NOT NULL, cursor FROM export WHERE id = ?",
                           &run->export_id, run, "export", "export.deleted", err);
     if (rc == TR_OK)
         rc = insert_run(tx.m, run, err);
@@ -139,8 +142,9 @@ enum tr_rc meta_run_backfill(struct tr_meta *meta, struct tr_run *run, struct tr
     if (rc == TR_OK)
         rc = insert_run(tx.m, run, err);
     if (rc == TR_OK)
-        rc = move_cursor(tx.m, "UPDATE backfill SET cursor = ?1, state = 1,"
-                               " started_at = iif(started_at = 0, ?3, started_at) WHERE id = ?2",
+        rc = move_cursor(tx.m,
+                         "UPDATE backfill SET cursor = ?1, state = 1,"
+                         " started_at = iif(started_at = 0, ?3, started_at) WHERE id = ?2",
                          &run->backfill_id, run, err);
     return tx_commit(&tx, rc, err);
 }

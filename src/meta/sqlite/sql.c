@@ -5,7 +5,8 @@
 #include "meta/sqlite/sql_priv.h"
 #include "os/kill.h"
 
-TR_COUNTER(commits, "tailrace_meta_commits_total", "Transactions written to the metadata database.");
+TR_COUNTER(commits, "tailrace_meta_commits_total",
+           "Transactions written to the metadata database.");
 
 enum tr_rc sql_fail(struct meta *m, int code, struct tr_err *err)
 {
@@ -125,8 +126,9 @@ void sql_id_or_null(struct sql *q, const struct tr_uuid *id)
 
 void sql_account(struct sql *q, const struct tr_account *a)
 {
-    const uint64_t numbers[] = { a->stored,        a->elsewhere, a->selected, a->excluded, a->delivered,
-                                 a->already_there, a->rejected,  a->repaired, a->bytes };
+    const uint64_t numbers[] = { a->stored,   a->elsewhere, a->selected,
+                                 a->excluded, a->delivered, a->already_there,
+                                 a->rejected, a->repaired,  a->bytes };
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         sql_int(q, (int64_t)numbers[i]);
@@ -191,9 +193,9 @@ void sql_get_id(struct sql *q, struct tr_uuid *ret)
 
 void sql_get_account(struct sql *q, struct tr_account *ret)
 {
-    uint64_t *const numbers[] = { &ret->stored,    &ret->elsewhere,     &ret->selected,
-                                  &ret->excluded,  &ret->delivered,     &ret->already_there,
-                                  &ret->rejected,  &ret->repaired,      &ret->bytes };
+    uint64_t *const numbers[] = { &ret->stored,   &ret->elsewhere, &ret->selected,
+                                  &ret->excluded, &ret->delivered, &ret->already_there,
+                                  &ret->rejected, &ret->repaired,  &ret->bytes };
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         *numbers[i] = (uint64_t)sql_get_int(q);

@@ -1,5 +1,5 @@
-/* A thin skin over SQLite: statements that are prepared once and kept, binding and reading in order,
- * transactions that end by themselves, errors as struct tr_err.
+/* A thin skin over SQLite: statements that are prepared once and kept, binding and reading in
+ * order, transactions that end by themselves, errors as struct tr_err.
  *
  *     TR_CLEANUP(sql_close) struct sql q = sql_open(m, "SELECT name FROM project WHERE id = ?");
  *     sql_int(&q, id);
@@ -27,7 +27,8 @@ struct sql_kept {
 struct meta {
     struct tr_meta base;
     sqlite3 *db;
-    pthread_mutex_t lock; /* held from tx_begin to tx_end: one connection, one transaction at a time */
+    pthread_mutex_t
+        lock; /* held from tx_begin to tx_end: one connection, one transaction at a time */
     struct sql_kept kept[SQL_KEPT];
 };
 

@@ -44,6 +44,7 @@ static const struct tr_meta_ops ops = {
     .run_release_all = meta_run_release_all,
     .run_taken = meta_run_taken,
     .plan_add = meta_plan_add,
+    .plan_drop = meta_plan_drop,
     .plan_get = meta_plan_get,
     .chunk_sent = meta_chunk_sent,
     .chunk_done = meta_chunk_done,
@@ -83,7 +84,9 @@ static enum tr_rc set_up(struct meta *m, const char *path, struct tr_err *err)
     if (rc == TR_OK)
         rc = meta_check(m, &version, err);
     if (rc == TR_OK)
-        rc = sql_exec(m, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
+        rc = sql_exec(
+            m, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192",
+            err);
     return rc == TR_OK ? meta_migrate(m, version, err) : rc;
 }
 

@@ -1,5 +1,5 @@
-/* Private parts of the SQLite adapter: which file has which verbs. Every function of the table is one
- * transaction; those that are not in the table run inside the caller's. */
+/* Private parts of the SQLite adapter: which file has which verbs. Every function of the table is
+ * one transaction; those that are not in the table run inside the caller's. */
 #ifndef TR_META_SQLITE_PRIV_H
 #define TR_META_SQLITE_PRIV_H
 
@@ -30,9 +30,11 @@ enum tr_rc meta_export_update(struct tr_meta *, struct tr_export *, struct tr_st
                               struct tr_err *);
 enum tr_rc meta_export_get(struct tr_meta *, const struct tr_uuid *, struct tr_export_row *,
                            struct tr_err *);
-enum tr_rc meta_export_list(struct tr_meta *, int32_t, bool (*)(void *, const struct tr_export_row *),
-                            void *, struct tr_err *);
-enum tr_rc meta_export_pause(struct tr_meta *, const struct tr_uuid *, bool, int64_t, struct tr_err *);
+enum tr_rc meta_export_list(struct tr_meta *, int32_t,
+                            bool (*)(void *, const struct tr_export_row *), void *,
+                            struct tr_err *);
+enum tr_rc meta_export_pause(struct tr_meta *, const struct tr_uuid *, bool, int64_t,
+                             struct tr_err *);
 enum tr_rc meta_export_delete(struct tr_meta *, const struct tr_uuid *, int64_t, struct tr_err *);
 
 /* schedule.c: cursors, and runs that begin to exist */
@@ -56,6 +58,7 @@ enum tr_rc meta_run_taken(struct tr_meta *, const struct tr_run *, uint64_t, str
                           size_t *, struct tr_err *);
 enum tr_rc meta_plan_add(struct tr_meta *, const struct tr_run *, uint64_t, const struct tr_chunk *,
                          size_t, struct tr_err *);
+enum tr_rc meta_plan_drop(struct tr_meta *, const struct tr_run *, struct tr_err *);
 enum tr_rc meta_plan_get(struct tr_meta *, const struct tr_uuid *, struct tr_chunk **, size_t *,
                          struct tr_err *);
 /* Takes the PLANNED chunks of every ended run away. Completed runs that had left such a part to the
@@ -95,7 +98,8 @@ TR_MUST_USE enum tr_rc delivered_add(struct meta *m, const struct tr_run *run, u
 void run_read(struct sql *q, struct tr_run *ret);
 TR_MUST_USE enum tr_rc run_find(struct meta *m, const struct tr_uuid *id, struct tr_run *ret,
                                 struct tr_err *err);
-enum tr_rc meta_run_finish(struct tr_meta *, const struct tr_run *, uint64_t, bool, struct tr_err *);
+enum tr_rc meta_run_finish(struct tr_meta *, const struct tr_run *, uint64_t, bool,
+                           struct tr_err *);
 enum tr_rc meta_run_retry(struct tr_meta *, const struct tr_uuid *, int64_t, struct tr_run *,
                           struct tr_err *);
 enum tr_rc meta_run_cancel(struct tr_meta *, const struct tr_uuid *, int64_t, struct tr_run *,
@@ -109,9 +113,10 @@ enum tr_rc meta_backfill_create(struct tr_meta *, struct tr_backfill *, uint64_t
 enum tr_rc meta_backfill_get(struct tr_meta *, const struct tr_uuid *, struct tr_backfill *,
                              struct tr_err *);
 enum tr_rc meta_backfill_list(struct tr_meta *, const struct tr_uuid *,
-                              bool (*)(void *, const struct tr_backfill *), void *, struct tr_err *);
-enum tr_rc meta_backfill_finish(struct tr_meta *, const struct tr_uuid *, enum tr_run_state, int64_t,
-                                struct tr_err *);
+                              bool (*)(void *, const struct tr_backfill *), void *,
+                              struct tr_err *);
+enum tr_rc meta_backfill_finish(struct tr_meta *, const struct tr_uuid *, enum tr_run_state,
+                                int64_t, struct tr_err *);
 
 /* log.c */
 enum { LOG_LINES = 10000 }; /* kept of an export */

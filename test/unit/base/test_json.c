@@ -75,8 +75,8 @@ static const struct good {
     { "a surrogate pair", Z("\"\\ud83d\\uDE00\""), TR_JSON_STRING, TR_JSON_ESCAPES, 0 },
     { "a lone high surrogate", Z("\"\\ud83d\""), TR_JSON_STRING,
       TR_JSON_ESCAPES | TR_JSON_SURROGATE, 0 },
-    { "a lone low surrogate", Z("\"\\ude00\""), TR_JSON_STRING,
-      TR_JSON_ESCAPES | TR_JSON_SURROGATE, 0 },
+    { "a lone low surrogate", Z("\"\\ude00\""), TR_JSON_STRING, TR_JSON_ESCAPES | TR_JSON_SURROGATE,
+      0 },
     { "a high surrogate before another escape", Z("\"\\ud83d\\n\""), TR_JSON_STRING,
       TR_JSON_ESCAPES | TR_JSON_SURROGATE, 0 },
     { "two high surrogates and a low one", Z("\"\\ud83d\\ud83d\\ude00\""), TR_JSON_STRING,
@@ -215,8 +215,11 @@ static void finds_odd_bytes_at_every_distance(void **state)
     static const struct {
         const char *bytes;
         enum tr_rc rc;
-    } odd[] = { { "\\n", TR_OK },      { "\xc3\xa9", TR_OK }, { "\x01", TR_INVALID },
-                { "\xff", TR_INVALID }, { "\\q", TR_INVALID } };
+    } odd[] = { { "\\n", TR_OK },
+                { "\xc3\xa9", TR_OK },
+                { "\x01", TR_INVALID },
+                { "\xff", TR_INVALID },
+                { "\\q", TR_INVALID } };
 
     (void)state;
     for (size_t at = 0; at < 70; at++) {
@@ -360,9 +363,11 @@ static void walks_objects_and_arrays(void **state)
 static void walks_as_strictly_as_it_scans(void **state)
 {
     static const char *const texts[] = {
-        "{\"a\":1,}", "{,\"a\":1}", "{\"a\":1 \"b\":2}", "{\"a\"}",     "{\"a\":}", "{1:2}",
-        "{\"a\":1]",  "{",          "{\"a\":1",          "{\"a\":1,\"b", "[1]",
-        "{\"a\":01}", "{\"a\":{\"b\":}}", "",
+        "{\"a\":1,}",       "{,\"a\":1}", "{\"a\":1 \"b\":2}",
+        "{\"a\"}",          "{\"a\":}",   "{1:2}",
+        "{\"a\":1]",        "{",          "{\"a\":1",
+        "{\"a\":1,\"b",     "[1]",        "{\"a\":01}",
+        "{\"a\":{\"b\":}}", "",
     };
 
     (void)state;
@@ -410,9 +415,9 @@ static void tells_a_type_by_its_first_byte(void **state)
     static const struct {
         const char *text;
         enum tr_json_type type;
-    } cases[] = { { " {", TR_JSON_OBJECT },    { "[", TR_JSON_ARRAY },   { "\"", TR_JSON_STRING },
-                  { "t", TR_JSON_TRUE },       { "f", TR_JSON_FALSE },   { "n", TR_JSON_NULL },
-                  { "-1", TR_JSON_NUMBER },    { "7", TR_JSON_NUMBER },  { "-", TR_JSON_NUMBER },
+    } cases[] = { { " {", TR_JSON_OBJECT },    { "[", TR_JSON_ARRAY },    { "\"", TR_JSON_STRING },
+                  { "t", TR_JSON_TRUE },       { "f", TR_JSON_FALSE },    { "n", TR_JSON_NULL },
+                  { "-1", TR_JSON_NUMBER },    { "7", TR_JSON_NUMBER },   { "-", TR_JSON_NUMBER },
                   { "-I", TR_JSON_NONFINITE }, { "N", TR_JSON_NONFINITE } };
     struct tr_json j;
     struct tr_err err = { 0 };
@@ -446,7 +451,9 @@ static const struct text_case {
     { "three bytes", "\"x\\u20acy\"", Z("x\xe2\x82\xacy") },
     { "a pair", "\"\\ud83d\\ude00\"", Z("\xf0\x9f\x98\x80") },
     { "NUL", "\"a\\u0000b\"", Z("a\0b") },
-    { "a lone high surrogate", "\"a\\ud83db\"", Z("a\xef\xbf\xbd" "b") },
+    { "a lone high surrogate", "\"a\\ud83db\"",
+      Z("a\xef\xbf\xbd"
+        "b") },
     { "a lone low surrogate", "\"\\ude00\"", Z("\xef\xbf\xbd") },
     { "two high and a low", "\"\\ud83d\\ud83d\\ude00\"", Z("\xef\xbf\xbd\xf0\x9f\x98\x80") },
     { "an escaped key", "\"\\u0024\\u0073et\"", Z("$set") },

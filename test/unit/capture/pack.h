@@ -1,4 +1,5 @@
-/* The encodings a request may come in, for the tests of this folder. Each returns malloc'ed bytes. */
+/* The encodings a request may come in, for the tests of this folder. Each returns malloc'ed bytes.
+ */
 #ifndef TR_TEST_CAPTURE_PACK_H
 #define TR_TEST_CAPTURE_PACK_H
 

@@ -5,7 +5,7 @@
 
 /* Its base64 has '+', '/' and padding: see the assertions. */
 #define BODY                                                                                       \
-    "{\"api_key\":\"phc_one\",\"event\":\"a\",\"distinct_id\":\"~~~>>>\xc3\xbf\xc3\xbe\",\"x\":" \
+    "{\"api_key\":\"phc_one\",\"event\":\"a\",\"distinct_id\":\"~~~>>>\xc3\xbf\xc3\xbe\",\"x\":"   \
     "\"\xf0\x9f\x98\x80\"}"
 #define FORM "application/x-www-form-urlencoded"
 
@@ -291,9 +291,9 @@ static const struct damage_case {
       "capture.bad_gzip", "the gzip data is damaged" },
     { "gzip of nothing but its magic", "", "", "", Z("\x1f\x8b"), "capture.bad_gzip",
       "the gzip data is cut short" },
-    { "damaged deflate", "", "", "deflate", Z("\x78\x9czzzz"), "capture.bad_deflate",
+    { "damaged deflate", "", "", "deflate", Z("\x78\x9c\xff\xff\xff\xff"), "capture.bad_deflate",
       "the deflate data is damaged" },
-    { "damaged zstd", "", "", "", Z("\x28\xb5\x2f\xfd\xff\xff\xff\xff"), "capture.bad_zstd",
+    { "damaged zstd", "", "", "", Z("\x28\xb5\x2f\xfd\x08\0\0\0\0\0\0\0\0\0\0"), "capture.bad_zstd",
       "the zstd data is damaged" },
     { "lz64 that is none", "compression=lz64", "", "", Z("!!!"), "capture.bad_lz64",
       "the lz64 data is damaged or cut short" },

@@ -17,7 +17,8 @@ static const struct shape_case {
       "\"sent_at\": \"2026-11-21T09:30:00.000000+00:00\", \"api_key\": \"phc_two\"}",
       "2:a:u ", 1, 0 },
     { "an envelope on /e/", "/e/",
-      "{\"token\":\"phc_one\",\"batch\":[{\"event\":\"a\",\"properties\":{\"distinct_id\":\"u\"}}]}",
+      "{\"token\":\"phc_one\",\"batch\":[{\"event\":\"a\",\"properties\":{\"distinct_id\":\"u\"}}]"
+      "}",
       "1:a:u ", 1, 0 },
     { "a bare array with the token inside the properties", "/e/",
       "[{\"event\":\"a\",\"properties\":{\"token\":\"phc_one\",\"distinct_id\":\"u\"}},"
@@ -44,7 +45,8 @@ static const struct shape_case {
       "\"distinct_id\":\"u\"}],\"api_key\":\"phc_one\"}",
       "1:a:u 1:a:u ", 2, 0 },
     { "an empty token of the envelope is none", "/batch",
-      "{\"api_key\":\"\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\",\"token\":\"phc_two\"}]}",
+      "{\"api_key\":\"\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\",\"token\":\"phc_two\"}]"
+      "}",
       "2:a:u ", 1, 0 },
     { "a token with blanks around it", "/batch",
       "{\"api_key\":\" phc_one\\n\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"}]}", "1:a:u ",
@@ -71,7 +73,8 @@ static const struct shape_case {
       "\"distinct_id\":\"v\",\"api_key\":\"phc_one\"}",
       "1:b:v ", 1, 0 },
     { "of two batches the last one counts", "/e/",
-      "{\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"},{\"event\":\"b\",\"distinct_id\":\"u\"}],"
+      "{\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"},{\"event\":\"b\",\"distinct_id\":\"u\"}]"
+      ","
       "\"batch\":[{\"event\":\"c\",\"distinct_id\":\"v\"}],\"api_key\":\"phc_one\"}",
       "1:c:v ", 1, 0 },
     { "a batch that is no array is an unknown key", "/e/",
@@ -136,7 +139,7 @@ static void takes_every_shape(void **state)
 }
 
 #define ONE(fields) "{\"api_key\":\"phc_one\"," fields "}"
-#define EVENT "\"event\":\"a\",\"distinct_id\":\"u\""
+#define EVENT       "\"event\":\"a\",\"distinct_id\":\"u\""
 
 static const struct refusal_case {
     const char *name;
@@ -199,9 +202,8 @@ static const struct refusal_case {
       "the request names no project: api_key is missing or empty" },
     { "a token of blanks", "/e/", "{\"api_key\":\"  \"," EVENT "}", "capture.no_token",
       "the request names no project: api_key is missing or empty" },
-    { "one event of two without a token", "/e/",
-      "[{\"token\":\"phc_one\"," EVENT "},{" EVENT "}]", "capture.no_token",
-      "the request names no project: api_key is missing or empty" },
+    { "one event of two without a token", "/e/", "[{\"token\":\"phc_one\"," EVENT "},{" EVENT "}]",
+      "capture.no_token", "the request names no project: api_key is missing or empty" },
     { "events of two projects", "/e/",
       "[{\"token\":\"phc_one\"," EVENT "},{\"token\":\"phc_two\"," EVENT "}]", "capture.bad_token",
       "the events of one request name several projects" },
@@ -215,8 +217,8 @@ static const struct refusal_case {
       "the api_key has characters outside ASCII" },
     { "a personal key", "/e/", "{\"api_key\":\"phx_secret\"," EVENT "}", "capture.bad_token",
       "the api_key is a personal key (phx_), not a project's capture token" },
-    { "a token of nobody", "/e/", "{\"api_key\":\"phc_nobody\"," EVENT "}",
-      "capture.unknown_token", "no project has this api_key" },
+    { "a token of nobody", "/e/", "{\"api_key\":\"phc_nobody\"," EVENT "}", "capture.unknown_token",
+      "no project has this api_key" },
 };
 
 static void refuses_whole_requests_with_a_reason(void **state)

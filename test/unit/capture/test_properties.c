@@ -3,7 +3,7 @@
 #include "base/json.h"
 
 #define ONE(fields) "{\"api_key\":\"phc_one\",\"event\":\"a\",\"distinct_id\":\"u\"" fields "}"
-#define IP ",\"$ip\":\"203.0.113.9\"}"
+#define IP          ",\"$ip\":\"203.0.113.9\"}"
 
 static const struct properties_case {
     const char *name;
@@ -52,8 +52,8 @@ static const struct properties_case {
       ONE(",\"$set\":{\"name\":\"x\"},\"properties\":{\"p\":1}"),
       "{\"p\":1,\"$set\":{\"name\":\"x\"}" IP, "{\"name\":\"x\"}", "", "\"203.0.113.9\"", "" },
     { "without properties too", ONE(",\"$set\":{\"a\":1},\"$set_once\":{\"b\":2}"),
-      "{\"$set\":{\"a\":1},\"$set_once\":{\"b\":2}" IP, "{\"a\":1}", "{\"b\":2}",
-      "\"203.0.113.9\"", "" },
+      "{\"$set\":{\"a\":1},\"$set_once\":{\"b\":2}" IP, "{\"a\":1}", "{\"b\":2}", "\"203.0.113.9\"",
+      "" },
     { "a null $set is none", ONE(",\"$set\":null,\"properties\":{\"$set\":{\"a\":1}}"),
       "{\"$set\":{\"a\":1}" IP, "{\"a\":1}", "", "\"203.0.113.9\"", "" },
     { "top-level keys win over those inside, the others stay",
@@ -217,7 +217,8 @@ static void merges_many_keys(void **state)
     q.in.max_event_bytes = 10 << 20;
     q.in.max_inflated = 10 << 20;
     tr_buf_init(&body, 10 << 20);
-    tr_buf_z(&body, "{\"api_key\":\"phc_one\",\"event\":\"a\",\"distinct_id\":\"u\",\"$set\":{\"_\":0");
+    tr_buf_z(&body,
+             "{\"api_key\":\"phc_one\",\"event\":\"a\",\"distinct_id\":\"u\",\"$set\":{\"_\":0");
     for (int i = 0; i < KEYS; i++)
         tr_buf_printf(&body, ",\"k%d\":\"top\"", i * 2);
     tr_buf_z(&body, "},\"properties\":{\"$set\":{\"__\":0");

@@ -14,9 +14,9 @@ static void send_with(struct request *q, const char *fields)
 {
     char body[512];
 
-    (void)snprintf(body, sizeof(body),
-                   "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"%s}]}",
-                   fields);
+    (void)snprintf(
+        body, sizeof(body),
+        "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"%s}]}", fields);
     (void)request_send(q, body);
 }
 
@@ -88,7 +88,7 @@ static void makes_ids_where_none_is_valid(void **state)
 }
 
 #define EVENT                                                                                      \
-    "{\"event\":\"a\",\"distinct_id\":\"u\",\"uuid\":\"\",\"timestamp\":\"2026-11-20T00:00:00Z\","  \
+    "{\"event\":\"a\",\"distinct_id\":\"u\",\"uuid\":\"\",\"timestamp\":\"2026-11-20T00:00:00Z\"," \
     "\"properties\":{\"n\":1}}"
 
 /* What Go's SDK sends again after a lost reply: other envelope, other company, same event. */
@@ -110,7 +110,8 @@ static void knows_a_resent_event_again(void **state)
           1, true },
         { "another project", "{\"api_key\":\"phc_two\",\"batch\":[" EVENT "]}", 0, false },
         { "another event",
-          "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\",\"uuid\":\"\","
+          "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\",\"uuid\":"
+          "\"\","
           "\"timestamp\":\"2026-11-20T00:00:00Z\",\"properties\":{\"n\":2}}]}",
           0, false },
     };

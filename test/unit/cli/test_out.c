@@ -27,7 +27,8 @@ static const struct cell_case {
     { "a fraction that says something", "\"2026-11-21T09:30:00.120000Z\"", CLI_TIME,
       "2026-11-21 09:30:00.120000Z" },
     { "yes and no", "true", CLI_FLAG, "yes" },
-    { "escape sequences do not reach the terminal", "\"a\\u001b[31mb\\nc\"", CLI_TEXT, "a [31mb c" },
+    { "escape sequences do not reach the terminal", "\"a\\u001b[31mb\\nc\"", CLI_TEXT,
+      "a [31mb c" },
 };
 
 static void prints_cells(void **state)

@@ -219,8 +219,8 @@ static inline void assert_delivered(struct fixture *f, int64_t lo, int64_t hi, c
 {
     struct listing l = { 0 };
 
-    OK(f, META(f, delivered_list, &f->export.id, TARGET, (struct tr_range){ lo, hi }, list_delivered,
-               &l, &f->err));
+    OK(f, META(f, delivered_list, &f->export.id, TARGET, (struct tr_range){ lo, hi },
+               list_delivered, &l, &f->err));
     assert_string_equal(l.text, want);
 }
 

@@ -1,6 +1,8 @@
 /* Cursors, claims, leases, fences, retry and cancel. */
 #include "fixture.h"
 
+#include <pthread.h>
+
 static void assert_same(const struct tr_uuid *a, const struct tr_uuid *b)
 {
     assert_memory_equal(a, b, sizeof(*a));
@@ -263,6 +265,64 @@ static void a_person_retries_and_cancels(void **state)
     FAILS(f, META(f, run_get, &nobody, &got, &f->err), TR_INVALID, "meta.not_found");
 }
 
+/* ---- many workers ---- */
+
+enum { WORKERS = 4, BACKFILL_RUNS = 80 };
+
+struct worker {
+    struct fixture *f;
+    int claims, errors;
+};
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    bool found = true;
+
+    while (found && w->errors == 0) {
+        struct tr_run r;
+        int64_t next = 0;
+        struct tr_err err;
+
+        if (META(w->f, run_claim, "w", 10, LEASE, &r, &found, &next, &err) != TR_OK) {
+            w->errors++;
+        } else if (found) {
+            w->claims++;
+            w->errors += r.fence != 1; /* nobody else had it */
+            r.state = TR_RUN_COMPLETED;
+            w->errors += META(w->f, run_finish, &r, TARGET, false, &err) != TR_OK;
+        }
+    }
+    return NULL;
+}
+
+static void several_workers_never_get_one_run(void **state)
+{
+    struct fixture *f = *state;
+    struct worker w[WORKERS];
+    pthread_t threads[WORKERS];
+    struct tr_backfill b = { .export_id = f->export.id, .range = { 0, BACKFILL_RUNS } };
+    int claims = 0;
+
+    OK(f, META(f, backfill_create, &b, TARGET, &f->err));
+    for (int i = 0; i < BACKFILL_RUNS; i++) {
+        struct tr_run r = { .export_id = f->export.id,
+                            .backfill_id = b.id,
+                            .interval = { i, i + 1 } };
+        OK(f, META(f, run_backfill, &r, &f->err));
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        w[i] = (struct worker){ .f = f };
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &w[i]), 0);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(w[i].errors, 0);
+        claims += w[i].claims;
+    }
+    assert_int_equal(claims, BACKFILL_RUNS);
+}
+
 /* ---- lists ---- */
 
 static bool add_lo(void *arg, const struct tr_run *r)
@@ -364,6 +424,7 @@ int main(void)
         CASE(finishing_writes_state_account_and_error),
         CASE(a_run_that_was_asked_to_stop_does_not_retry),
         CASE(a_person_retries_and_cancels),
+        CASE(several_workers_never_get_one_run),
         CASE(lists_runs_by_what_is_asked),
         CASE(pages_a_long_list_without_gap_or_copy),
     };

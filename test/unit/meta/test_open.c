@@ -1,7 +1,9 @@
 /* The file: identity, tokens, projects, schema numbers. */
 #include "fixture.h"
 
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "os/file.h"
@@ -104,8 +106,9 @@ static void refuses_the_database_of_another_program(void **state)
     assert_int_equal(tr_meta_sqlite_open(f->path, &m, &err), TR_REFUSED);
     assert_string_equal(err.id, "meta.not_ours");
     assert_int_equal(unlink(f->path), 0);
-    OK(f, tr_file_replace(f->path, TR_STR("this is no database, but long enough to look at: "
-                                          "one hundred bytes and then some more of nothing at all"),
+    OK(f, tr_file_replace(f->path,
+                          TR_STR("this is no database, but long enough to look at: "
+                                 "one hundred bytes and then some more of nothing at all"),
                           0600, &f->err));
     assert_int_equal(tr_meta_sqlite_open(f->path, &m, &err), TR_REFUSED);
     assert_string_equal(err.id, "meta.damaged");
@@ -122,6 +125,48 @@ static void makes_a_file_that_others_cannot_read(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
 }
 
+static bool count_lines(void *arg, const struct tr_log_line *line)
+{
+    int *n = arg;
+
+    (void)line;
+    (*n)++;
+    return true;
+}
+
+/* A limit on file sizes stands for a disk that is full. */
+static void a_full_disk_fails_a_verb_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before;
+    struct rlimit tight;
+    struct tr_log_line line = { .export_id = f->export.id, .level = "info" };
+    enum tr_rc rc = TR_OK;
+    int kept = 0;
+
+    memset(line.text, 'x', sizeof(line.text) - 1);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tight = before;
+    tight.rlim_cur = 512 * 1024; /* the write-ahead log grows to it */
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    for (; rc == TR_OK && kept < 2000; kept += rc == TR_OK)
+        rc = META(f, log_add, &line, &f->err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, TR_INTERNAL);
+
+    struct tr_export_row row = { 0 };
+    OK(f, META(f, export_get, &f->export.id, &row, &f->err));
+    tr_buf_fini(&row.buf);
+    OK(f, META(f, log_add, &line, &f->err)); /* there is room again */
+    fixture_close(f);
+    fixture_open(f);
+    static const struct tr_uuid nil;
+    int lines = 0;
+    OK(f, META(f, log_list, &f->export.id, &nil, 0, count_lines, &lines, &f->err));
+    assert_int_equal(lines, kept + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +177,8 @@ int main(void)
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(refuses_a_newer_schema, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(refuses_the_database_of_another_program, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_fails_a_verb_and_nothing_else, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(makes_a_file_that_others_cannot_read, fixture_setup,
                                         fixture_teardown),

@@ -22,13 +22,33 @@ static void plans_are_kept_in_order(void **state)
     assert_taken(f, &r, ""); /* its own chunks are no obstacle */
 }
 
+static void what_was_never_sent_can_be_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_run r = claimed(f, 0, 100);
+    struct tr_chunk *chunks = NULL;
+    size_t n = 0;
+
+    plan(f, &r, 0, 40);
+    send_chunk(f, &r, 0);
+    plan(f, &r, 40, 100);
+    OK(f, META(f, plan_drop, &r, &f->err));
+    OK(f, META(f, plan_get, &r.id, &chunks, &n, &f->err));
+    assert_int_equal(n, 1);
+    assert_int_equal(chunks[0].state, TR_CHUNK_SENT);
+    free(chunks);
+    r.fence--;
+    FAILS(f, META(f, plan_drop, &r, &f->err), TR_CANCELLED, "meta.lost_claim");
+}
+
 static void a_bad_plan_is_our_mistake(void **state)
 {
     struct fixture *f = *state;
     struct tr_run r = claimed(f, 0, 100);
-    static const struct tr_chunk bad[] = {
-        { .range = { 50, 50 } }, { .range = { 50, 101 } }, { .range = { -1, 5 } }, { .range = { 5, 15 } }
-    };
+    static const struct tr_chunk bad[] = { { .range = { 50, 50 } },
+                                           { .range = { 50, 101 } },
+                                           { .range = { -1, 5 } },
+                                           { .range = { 5, 15 } } };
 
     plan(f, &r, 0, 10);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -51,7 +71,8 @@ static void chunks_of_other_runs_are_taken(void **state)
 
     struct tr_range *taken = NULL;
     size_t n = 9;
-    OK(f, META(f, run_taken, &b, TARGET + 1, &taken, &n, &f->err)); /* another place, another ledger */
+    OK(f,
+       META(f, run_taken, &b, TARGET + 1, &taken, &n, &f->err)); /* another place, another ledger */
     assert_int_equal(n, 0);
     free(taken);
 }
@@ -215,8 +236,8 @@ static void a_cut_range_remembers_the_key_it_came_under(void **state)
     finish(f, &a, TR_RUN_COMPLETED);
     struct tr_run replace = backfilled(f, TR_REPLACE_DELIVERED, 40, 60);
     deliver(f, &replace, 0, 40, 60);
-    OK(f, META(f, delivered_list, &f->export.id, TARGET, (struct tr_range){ 0, 40 }, check_chunk, &n,
-               &f->err));
+    OK(f, META(f, delivered_list, &f->export.id, TARGET, (struct tr_range){ 0, 40 }, check_chunk,
+               &n, &f->err));
     OK(f, META(f, delivered_list, &f->export.id, TARGET, (struct tr_range){ 60, 100 }, check_chunk,
                &n, &f->err));
     assert_int_equal(n, 2);
@@ -393,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(plans_are_kept_in_order),
+        CASE(what_was_never_sent_can_be_dropped),
         CASE(a_bad_plan_is_our_mistake),
         CASE(chunks_of_other_runs_are_taken),
         CASE(delivered_ranges_are_taken_only_when_skipping),

@@ -32,12 +32,11 @@ static void keeps_rows_in_order_in_every_column(void **state)
         uint32_t flags[ROWS];
         int64_t inserted_at[ROWS];
         static const char text[ROWS + 1] = "abcdefgh";
-        struct tr_batch b = { .schema = &tr_schema_events,
-                              .rows = ROWS,
-                              .flags = flags,
-                              .inserted_at = inserted_at };
+        struct tr_batch b = {
+            .schema = &tr_schema_events, .rows = ROWS, .flags = flags, .inserted_at = inserted_at
+        };
 
-        print_message("  %s\n", c->name);
+        print_message("# %s\n", c->name);
         for (int k = 0; k < ROWS; k++) {
             names[k] = (struct tr_str){ text + k, 1 };
             memset(&ids[k], k, sizeof(ids[k]));

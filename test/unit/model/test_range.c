@@ -28,7 +28,11 @@ static const struct subtract_case {
     { "an empty one", { 0, 10 }, 1, { { 5, 5 } }, "0-10" },
     { "a reversed one", { 0, 10 }, 1, { { 6, 4 } }, "0-10" },
     { "from an empty whole", { 5, 5 }, 1, { { 0, 10 } }, "" },
-    { "four pieces", { 0, 10 }, 4, { { 1, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } }, "0-1 2-3 4-5 6-7 8-10" },
+    { "four pieces",
+      { 0, 10 },
+      4,
+      { { 1, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } },
+      "0-1 2-3 4-5 6-7 8-10" },
 };
 
 static void subtracts(void **state)
@@ -40,12 +44,12 @@ static void subtracts(void **state)
         char text[128] = "";
         size_t used = 0;
 
-        print_message("  %s\n", c->name);
+        print_message("# %s\n", c->name);
         size_t n = tr_range_subtract(c->whole, c->cut, c->n, left);
         assert_true(n <= c->n + 1);
         for (size_t k = 0; k < n; k++)
-            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%ld-%ld", k == 0 ? "" : " ",
-                                     (long)left[k].lo, (long)left[k].hi);
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%ld-%ld",
+                                     k == 0 ? "" : " ", (long)left[k].lo, (long)left[k].hi);
         assert_string_equal(text, c->want);
     }
 }
@@ -85,8 +89,8 @@ static void meets(void **state)
     struct tr_range r = tr_range_meet((struct tr_range){ 0, 10 }, (struct tr_range){ 5, 20 });
     assert_int_equal(r.lo, 5);
     assert_int_equal(r.hi, 10);
-    assert_true(tr_range_empty(
-        tr_range_meet((struct tr_range){ 0, 10 }, (struct tr_range){ 10, 20 })));
+    assert_true(
+        tr_range_empty(tr_range_meet((struct tr_range){ 0, 10 }, (struct tr_range){ 10, 20 })));
 }
 
 int main(void)

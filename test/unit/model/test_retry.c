@@ -27,7 +27,8 @@ static const struct retry_case {
     { "so is our own fault", TR_INTERNAL, 3, 0, true, 2000000, 4000000 },
     { "throttled without a time", TR_THROTTLED, 3, 0, true, 2000000, 4000000 },
     { "throttled until later", TR_THROTTLED, 1, NOW + 60000000, true, 60000000, 60000000 },
-    { "throttled until sooner than the usual wait", TR_THROTTLED, 5, NOW + 1, true, 8000000, 16000000 },
+    { "throttled until sooner than the usual wait", TR_THROTTLED, 5, NOW + 1, true, 8000000,
+      16000000 },
     { "throttled until the past", TR_THROTTLED, 1, NOW - 5, true, 500000, 1000000 },
     { "throttled for a day is not believed", TR_THROTTLED, 1, NOW + 24 * TR_US_PER_HOUR, true,
       TR_US_PER_HOUR, TR_US_PER_HOUR },
@@ -46,7 +47,7 @@ static void decides_whether_and_when(void **state)
         int64_t least = INT64_MAX;
         int64_t most = 0;
 
-        print_message("  %s\n", c->name);
+        print_message("# %s\n", c->name);
         for (uint64_t k = 0; k < 2000; k++) {
             struct tr_retry r =
                 tr_retry_after(&err, c->attempts, k * UINT64_C(0x9E3779B97F4A7C15), NOW);

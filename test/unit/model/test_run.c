@@ -13,9 +13,12 @@ static void states_have_the_names_of_the_api(void **state)
         const char *name;
         bool ended;
     } cases[] = {
-        { TR_RUN_STARTING, "Starting", false },   { TR_RUN_RUNNING, "Running", false },
-        { TR_RUN_RETRYING, "FailedRetryable", false }, { TR_RUN_COMPLETED, "Completed", true },
-        { TR_RUN_FAILED, "Failed", true },        { TR_RUN_CANCELLED, "Cancelled", true },
+        { TR_RUN_STARTING, "Starting", false },
+        { TR_RUN_RUNNING, "Running", false },
+        { TR_RUN_RETRYING, "FailedRetryable", false },
+        { TR_RUN_COMPLETED, "Completed", true },
+        { TR_RUN_FAILED, "Failed", true },
+        { TR_RUN_CANCELLED, "Cancelled", true },
     };
     enum tr_run_state got;
 

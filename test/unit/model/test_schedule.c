@@ -66,7 +66,7 @@ static void reads_and_writes_the_words_of_the_api(void **state)
         struct tr_err err = { 0 };
         char out[32];
 
-        print_message("  '%s'\n", c->text);
+        print_message("# '%s'\n", c->text);
         assert_int_equal(tr_schedule_parse(tr_str_of(c->text), &s, &err), c->want);
         if (c->want != TR_OK) {
             assert_string_equal(err.id, "schedule.bad_interval");
@@ -93,14 +93,14 @@ static const struct interval_case {
       "1970-01-01T00:07:00Z", "1970-01-01T00:14:00Z" },
     { "also before it", "UTC", "every 7 minutes", 0, 0, "1969-12-31T23:59:59Z",
       "1969-12-31T23:53:00Z", "1970-01-01T00:00:00Z" },
-    { "five seconds", "UTC", "every 5 seconds", 0, 0, "2026-11-21T09:00:05Z", "2026-11-21T09:00:05Z",
-      "2026-11-21T09:00:10Z" },
+    { "five seconds", "UTC", "every 5 seconds", 0, 0, "2026-11-21T09:00:05Z",
+      "2026-11-21T09:00:05Z", "2026-11-21T09:00:10Z" },
     { "a day of UTC", "UTC", "day", 0, 0, "2026-11-21T00:00:00Z", "2026-11-21T00:00:00Z",
       "2026-11-22T00:00:00Z" },
     { "a day of Kathmandu", "Asia/Kathmandu", "day", 0, 0, "2026-11-21T09:00:00Z",
       "2026-11-20T18:15:00Z", "2026-11-21T18:15:00Z" },
-    { "a day that begins at six", "UTC", "day", 0, 6, "2026-11-21T05:59:59Z", "2026-11-20T06:00:00Z",
-      "2026-11-21T06:00:00Z" },
+    { "a day that begins at six", "UTC", "day", 0, 6, "2026-11-21T05:59:59Z",
+      "2026-11-20T06:00:00Z", "2026-11-21T06:00:00Z" },
     { "the short day of Berlin", "Europe/Berlin", "day", 0, 0, "2026-03-29T12:00:00Z",
       "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z" },
     { "the long day of Berlin", "Europe/Berlin", "day", 0, 0, "2026-10-25T12:00:00Z",
@@ -125,8 +125,8 @@ static const struct interval_case {
       "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z" },
     { "also in the morning", "Pacific/Apia", "day", 0, 7, "2011-12-30T12:00:00Z",
       "2011-12-30T10:00:00Z", "2011-12-30T17:00:00Z" },
-    { "a week begins on Sunday", "UTC", "week", 0, 0, "2026-11-21T23:59:59Z", "2026-11-15T00:00:00Z",
-      "2026-11-22T00:00:00Z" },
+    { "a week begins on Sunday", "UTC", "week", 0, 0, "2026-11-21T23:59:59Z",
+      "2026-11-15T00:00:00Z", "2026-11-22T00:00:00Z" },
     { "or on Monday at six", "UTC", "week", 1, 6, "2026-11-16T05:59:59Z", "2026-11-09T06:00:00Z",
       "2026-11-16T06:00:00Z" },
     { "or on Saturday", "UTC", "week", 6, 0, "2026-11-21T00:00:00Z", "2026-11-21T00:00:00Z",
@@ -151,7 +151,7 @@ static void cuts_time_into_intervals(void **state)
         const struct interval_case *c = &intervals[i];
         struct tr_schedule s = schedule(c->interval, c->zone, c->offset_day, c->offset_hour);
 
-        print_message("  %s\n", c->name);
+        print_message("# %s\n", c->name);
         struct tr_range r = tr_schedule_at(&s, instant(c->at));
         if (r.lo != instant(c->lo) || r.hi != instant(c->hi)) {
             char lo[TR_TIME_TEXT];
@@ -164,12 +164,28 @@ static void cuts_time_into_intervals(void **state)
 }
 
 static const char *const far_and_wide[] = {
-    "UTC",                 "Europe/Berlin",       "America/New_York",   "America/Sao_Paulo",
-    "America/Havana",      "America/St_Johns",    "America/Nuuk",       "America/Asuncion",
-    "Asia/Kathmandu",      "Asia/Gaza",           "Asia/Tehran",        "Asia/Beirut",
-    "Asia/Pyongyang",      "Africa/Cairo",        "Africa/Casablanca",  "Australia/Lord_Howe",
-    "Pacific/Apia",        "Pacific/Kwajalein",   "Pacific/Chatham",    "Pacific/Kiritimati",
-    "America/Toronto",     "Antarctica/Troll",
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "America/Havana",
+    "America/St_Johns",
+    "America/Nuuk",
+    "America/Asuncion",
+    "Asia/Kathmandu",
+    "Asia/Gaza",
+    "Asia/Tehran",
+    "Asia/Beirut",
+    "Asia/Pyongyang",
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+    "Pacific/Kwajalein",
+    "Pacific/Chatham",
+    "Pacific/Kiritimati",
+    "America/Toronto",
+    "Antarctica/Troll",
 };
 
 /* From interval to interval over fifty years: each begins where the one before ended, and every
@@ -204,8 +220,7 @@ static void days_and_weeks_tile_time(void **state)
     for (size_t i = 0; i < sizeof(far_and_wide) / sizeof(far_and_wide[0]); i++) {
         for (size_t h = 0; h < sizeof(hours) / sizeof(hours[0]); h++) {
             struct tr_schedule day = schedule("day", far_and_wide[i], 0, hours[h]);
-            struct tr_schedule week =
-                schedule("week", far_and_wide[i], (int)(i + h) % 7, hours[h]);
+            struct tr_schedule week = schedule("week", far_and_wide[i], (int)(i + h) % 7, hours[h]);
             walk(&day, far_and_wide[i]);
             walk(&week, far_and_wide[i]);
         }
@@ -235,7 +250,7 @@ static void spreads_starts_over_a_share_of_the_interval(void **state)
         int64_t least = INT64_MAX;
         int64_t most = 0;
 
-        print_message("  %s\n", jitters[i].interval);
+        print_message("# %s\n", jitters[i].interval);
         for (int k = 0; k < 1000; k++) {
             struct tr_uuid id = { { (uint8_t)k, (uint8_t)(k >> 8), 7 } };
             int64_t j = tr_schedule_jitter(&s, &id);

@@ -14,18 +14,30 @@
 #include "model/zone_priv.h"
 
 static const char *const zones[] = {
-    "Africa/Cairo",        "Africa/Casablanca",    "Africa/Johannesburg", "Africa/Monrovia",
-    "America/Anchorage",   "America/Asuncion",     "America/Caracas",     "America/Chicago",
-    "America/Havana",      "America/Los_Angeles",  "America/New_York",    "America/Nuuk",
-    "America/Santiago",    "America/Sao_Paulo",    "America/St_Johns",    "America/Toronto",
-    "Antarctica/Troll",    "Asia/Amman",           "Asia/Beirut",         "Asia/Gaza",
-    "Asia/Jerusalem",      "Asia/Kathmandu",       "Asia/Kolkata",        "Asia/Manila",
-    "Asia/Pyongyang",      "Asia/Shanghai",        "Asia/Tehran",         "Asia/Tokyo",
-    "Atlantic/Azores",     "Australia/Adelaide",   "Australia/Eucla",     "Australia/Lord_Howe",
-    "Australia/Sydney",    "Etc/GMT+12",           "Etc/GMT-14",          "Europe/Berlin",
-    "Europe/Dublin",       "Europe/Istanbul",      "Europe/London",       "Europe/Moscow",
-    "Pacific/Apia",        "Pacific/Auckland",     "Pacific/Chatham",     "Pacific/Easter",
-    "Pacific/Kiritimati",  "Pacific/Kwajalein",    "Pacific/Marquesas",   "Pacific/Norfolk",
+    "Africa/Cairo",        "Africa/Casablanca",
+    "Africa/Johannesburg", "Africa/Monrovia",
+    "America/Anchorage",   "America/Asuncion",
+    "America/Caracas",     "America/Chicago",
+    "America/Havana",      "America/Los_Angeles",
+    "America/New_York",    "America/Nuuk",
+    "America/Santiago",    "America/Sao_Paulo",
+    "America/St_Johns",    "America/Toronto",
+    "Antarctica/Troll",    "Asia/Amman",
+    "Asia/Beirut",         "Asia/Gaza",
+    "Asia/Jerusalem",      "Asia/Kathmandu",
+    "Asia/Kolkata",        "Asia/Manila",
+    "Asia/Pyongyang",      "Asia/Shanghai",
+    "Asia/Tehran",         "Asia/Tokyo",
+    "Atlantic/Azores",     "Australia/Adelaide",
+    "Australia/Eucla",     "Australia/Lord_Howe",
+    "Australia/Sydney",    "Etc/GMT+12",
+    "Etc/GMT-14",          "Europe/Berlin",
+    "Europe/Dublin",       "Europe/Istanbul",
+    "Europe/London",       "Europe/Moscow",
+    "Pacific/Apia",        "Pacific/Auckland",
+    "Pacific/Chatham",     "Pacific/Easter",
+    "Pacific/Kiritimati",  "Pacific/Kwajalein",
+    "Pacific/Marquesas",   "Pacific/Norfolk",
     "Pacific/Tongatapu",   "UTC",
 };
 
@@ -102,8 +114,8 @@ static void changes_are_exact_to_the_second(void **state)
     }
 }
 
-/* The definition: the first instant at which the zone's clock shows this time or a later one, looked
- * for minute by minute in the library's offsets. */
+/* The definition: the first instant at which the zone's clock shows this time or a later one,
+ * looked for minute by minute in the library's offsets. */
 static int64_t first_showing(int64_t civil)
 {
     int64_t s = civil - (int64_t)27 * 3600;
@@ -121,8 +133,8 @@ static void check_local(const struct tr_zone *z, const char *name, int64_t civil
     int64_t got = tr_zone_local(z, c.year, c.month, c.day, c.hour, c.minute, c.second);
     int64_t want = first_showing(civil) * TR_US_PER_S;
     if (got != want)
-        fail_msg("%s: %04d-%02d-%02d %02d:%02d is %ld, not %ld", name, c.year, c.month, c.day, c.hour,
-                 c.minute, (long)got, (long)want);
+        fail_msg("%s: %04d-%02d-%02d %02d:%02d is %ld, not %ld", name, c.year, c.month, c.day,
+                 c.hour, c.minute, (long)got, (long)want);
 }
 
 static void civil_times_become_the_first_instant_that_shows_them(void **state)
@@ -153,8 +165,19 @@ static void civil_times_become_the_first_instant_that_shows_them(void **state)
 static void names_that_are_none_are_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "Mars/Olympus", "../../etc/passwd", "/usr/share/zoneinfo/UTC", "Europe/../UTC", "Europe",
-        "Europe/", "posix/UTC", "right/UTC", "localtime", "Europe/Berlin ", "europe/berlin", "tzdata.zi",
+        "",
+        "Mars/Olympus",
+        "../../etc/passwd",
+        "/usr/share/zoneinfo/UTC",
+        "Europe/../UTC",
+        "Europe",
+        "Europe/",
+        "posix/UTC",
+        "right/UTC",
+        "localtime",
+        "Europe/Berlin ",
+        "europe/berlin",
+        "tzdata.zi",
         "Europe/BerlinEurope/BerlinEurope/BerlinEurope/BerlinEurope/BerlinEurope/Berlin",
     };
     (void)state;
@@ -162,7 +185,7 @@ static void names_that_are_none_are_refused(void **state)
         const struct tr_zone *z = NULL;
         struct tr_err err = { 0 };
 
-        print_message("  '%s'\n", bad[i]);
+        print_message("# '%s'\n", bad[i]);
         assert_int_equal(tr_zone_get(tr_str_of(bad[i]), &z, &err), TR_INVALID);
         assert_string_equal(err.id, "schedule.unknown_zone");
         assert_null(z);
@@ -215,7 +238,8 @@ static const struct rule_case {
     { "EST5EDT4,M3.2.0,M11.1.0", true, "2050-07-01T00:00:00Z", -14400 },
     { "XXX3EDT4,0/0,J365/23", true, "2050-01-01T04:00:00Z", -14400 }, /* summer time all year */
     { "XXX3EDT4,0/0,J365/23", true, "2049-12-31T23:59:59Z", -14400 },
-    { "AAA0BBB,J60,J300", true, "2052-03-01T02:00:00Z", 3600 }, /* J60 is 1 March, leap year or not */
+    { "AAA0BBB,J60,J300", true, "2052-03-01T02:00:00Z",
+      3600 }, /* J60 is 1 March, leap year or not */
     { "AAA0BBB,J60,J300", true, "2052-02-29T23:00:00Z", 0 },
     { "AAA0BBB,59,300", true, "2052-02-29T02:00:00Z", 3600 }, /* day 59 is 29 February in one */
     { "<-02>2<-01>,M3.5.0/-1,M10.5.0/0", true, "2050-03-27T01:00:00Z", -3600 },
@@ -241,7 +265,7 @@ static void rules_for_the_future_are_read(void **state)
         struct zone_rule r;
         int64_t t = 0;
 
-        print_message("  '%s' %s\n", c->text, c->ok ? c->at : "is refused");
+        print_message("# '%s' %s\n", c->text, c->ok ? c->at : "is refused");
         assert_int_equal(tr_zone_rule_parse(tr_str_of(c->text), &r), c->ok);
         if (!c->ok)
             continue;

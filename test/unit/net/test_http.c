@@ -38,7 +38,7 @@ static struct {
     struct tr_http_server *server;
     struct tr_budget budget;
     struct kept kept[64];
-    int n_kept, turns;
+    int n_kept;
     int starts, stops;
     bool refuse_start;
     char big[8 << 20];
@@ -101,9 +101,9 @@ static void on_too_bad(void *self, const struct tr_http_request *req, int status
     if (tr_str_is(req->path, "/plain"))
         return;
     tr_buf_printf(out, "bad %d %.*s\n", status, TR_STR_ARGS(req->path));
-    *ret = (struct tr_http_response){
-        .status = status, .content_type = "text/plain", .body = tr_buf_view(out)
-    };
+    *ret = (struct tr_http_response){ .status = status,
+                                      .content_type = "text/plain",
+                                      .body = tr_buf_view(out) };
 }
 
 static void on_request(void *self, void *state, struct tr_http_request *req)
@@ -140,13 +140,6 @@ static void on_request(void *self, void *state, struct tr_http_request *req)
     }
 }
 
-static void on_turn_end(void *self, void *state)
-{
-    (void)self;
-    (void)state;
-    T.turns++;
-}
-
 static struct tr_http_options options(void)
 {
     struct tr_http_options o;
@@ -166,7 +159,6 @@ static void start(const struct tr_http_options *o)
         .headers = on_headers,
         .too_bad = on_too_bad,
         .request = on_request,
-        .turn_end = on_turn_end,
     };
     struct tr_err err = { 0 };
 
@@ -330,17 +322,17 @@ static const struct exchange_case {
     { "a fragment is not sent on", "GET /echo?x#y HTTP/1.1\r\n\r\n", 200, "0 /echo?x [] 0 0\n" },
     { "a body", "POST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 200,
       "2 /echo? [] 3 96354\n" },
-    { "empty lines before the request", "\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
-      200, "2 /echo? [] 3 96354\n" },
+    { "empty lines before the request",
+      "\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 200, "2 /echo? [] 3 96354\n" },
     { "a chunked body",
       "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n\r\n",
       200, "2 /echo? [] 3 96354\n" },
     { "chunks with a trailer",
-      "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Test: no\r\n\r\n",
+      "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Test: "
+      "no\r\n\r\n",
       200, "2 /echo? [] 3 96354\n" },
-    { "an empty chunked body",
-      "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200,
-      "2 /echo? [] 0 0\n" },
+    { "an empty chunked body", "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      200, "2 /echo? [] 0 0\n" },
     { "a client that waits for 100 Continue",
       "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc", 200,
       "2 /echo? [] 3 96354\n" },
@@ -443,7 +435,7 @@ static void pipelined_requests_are_answered_in_order(void **state)
 
 static void bodies_of_every_kind_of_size(void **state)
 {
-    static const size_t sizes[] = { 1,     8000,  8100,   8101,   8102,   8191,      8192,
+    static const size_t sizes[] = { 1,     8000,  8100,  8101,   8102,  8191,     8192,
                                     65535, 65536, 65537, 400000, LIMIT, LIMIT - 1 };
     char *body = malloc(LIMIT);
 
@@ -497,14 +489,18 @@ static void long_heads(void **state)
     int fd = dial();
 
     /* 12 KiB in pieces: it outgrows the first buffer. */
-    int n = snprintf(head, sizeof(head), "GET /echo?q HTTP/1.1\r\nA: %05000d\r\nX-Test: here\r\n"
-                                         "B: %07000d\r\nC: d\r\n\r\n", 1, 2);
+    int n = snprintf(head, sizeof(head),
+                     "GET /echo?q HTTP/1.1\r\nA: %05000d\r\nX-Test: here\r\n"
+                     "B: %07000d\r\nC: d\r\n\r\n",
+                     1, 2);
     for (int at = 0; at < n; at += 999)
         say_n(fd, head + at, (size_t)(n - at < 999 ? n - at : 999));
     expect(fd, 200, "0 /echo?q [here] 0 0\n");
     /* The same before a chunked body. */
-    n = snprintf(head, sizeof(head), "POST /echo?q HTTP/1.1\r\nA: %08000d\r\nX-Test: here\r\n"
-                                     "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 1);
+    n = snprintf(head, sizeof(head),
+                 "POST /echo?q HTTP/1.1\r\nA: %08000d\r\nX-Test: here\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                 1);
     say_n(fd, head, (size_t)n);
     expect(fd, 200, "2 /echo?q [here] 3 96354\n");
     (void)close(fd);
@@ -1058,8 +1054,8 @@ static void refuses_to_start(void **state)
     assert_string_equal(err.id, "http.address_in_use");
     stop();
 
-    static const char *const bad[] = { "", "127.0.0.1", "127.0.0.1:", "[::1:80", "1.2.3.4.5:80",
-                                       "127.0.0.1:http and more" };
+    static const char *const bad[] = { "",        "127.0.0.1",    "127.0.0.1:",
+                                       "[::1:80", "1.2.3.4.5:80", "127.0.0.1:http and more" };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         o.listen = bad[i];
         assert_int_equal(tr_http_start(&o, &handler, &s, &err), TR_INVALID);

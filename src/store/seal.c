@@ -1,0 +1,197 @@
+/* Sealing: the oldest part of the journal becomes compressed blocks, one project each. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metric.h"
+#include "model/event.h"
+#include "os/kill.h"
+#include "store/store_priv.h"
+
+TR_COUNTER(sealed_events, "tailrace_store_sealed_events_total", "Events moved into sealed blocks.");
+TR_COUNTER(sealed_blocks, "tailrace_store_sealed_blocks_total", "Sealed blocks written.");
+TR_COUNTER(sealed_bytes, "tailrace_store_sealed_bytes_total", "Compressed bytes of sealed blocks.");
+
+/* An event in the piece that is sealed. */
+struct place {
+    int32_t project;
+    uint32_t size;
+    size_t at;
+    int64_t inserted_at;
+};
+
+struct piece {
+    struct tr_buf events;
+    struct place *places;
+    size_t n, cap;
+    uint64_t seq;     /* the last record */
+    int64_t through;  /* everything below is in it */
+    uint64_t records_bytes;
+};
+
+static enum tr_rc note(struct piece *p, size_t from, struct tr_err *err)
+{
+    while (from < p->events.n) {
+        struct tr_event e;
+        size_t size = tr_event_unpack(p->events.p + from, p->events.n - from, &e);
+        if (p->n == p->cap) {
+            size_t cap = p->cap == 0 ? 4096 : 2 * p->cap;
+            struct place *places = realloc(p->places, cap * sizeof(*places));
+            if (places == NULL)
+                return tr_fail_oom(err);
+            p->places = places;
+            p->cap = cap;
+        }
+        p->places[p->n++] = (struct place){ e.project, (uint32_t)size, from, e.inserted_at };
+        from += size;
+    }
+    return TR_OK;
+}
+
+static enum tr_rc gather(struct tr_store *s, struct piece *p, struct tr_err *err)
+{
+    struct journal_cursor c = { 0 };
+    struct tr_buf prefix;
+    uint64_t first = atomic_load(&s->sealed_seq) + 1;
+    enum tr_rc rc = TR_OK;
+
+    if (!journal_seek(&s->journal, first, &c))
+        return TR_OK; /* nothing there yet */
+    tr_buf_init(&prefix, sizeof(struct record_head) +
+                             RECORD_COUNTERS * sizeof(struct record_counter));
+    while (rc == TR_OK && p->events.n < s->options.seal_bytes) {
+        struct record_head h;
+        enum journal_step step;
+        size_t from = p->events.n;
+        rc = journal_next(&c, &prefix, &step, err);
+        if (rc != TR_OK || step != JOURNAL_RECORD)
+            break;
+        memcpy(&h, prefix.p, sizeof(h));
+        rc = journal_events(&c, &h, &p->events, err);
+        if (rc == TR_OK)
+            rc = note(p, from, err);
+        p->seq = h.seq;
+        p->through = h.last_stamp + 1;
+        p->records_bytes += record_size(&h);
+    }
+    tr_buf_fini(&prefix);
+    journal_cursor_fini(&c);
+    return rc;
+}
+
+/* By project, then in the order they came. */
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *x = a;
+    const struct place *y = b;
+
+    if (x->project != y->project)
+        return x->project < y->project ? -1 : 1;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static enum tr_rc write_block(struct tr_store *s, const struct piece *p, size_t from, size_t to,
+                              struct tr_buf *raw, struct tr_err *err)
+{
+    struct block_row row = {
+        .project = p->places[from].project,
+        .n = (uint32_t)(to - from),
+        .lo = p->places[from].inserted_at,
+        .hi = p->places[to - 1].inserted_at,
+    };
+
+    tr_buf_clear(raw);
+    for (size_t i = from; i < to; i++)
+        tr_buf_add(raw, p->events.p + p->places[i].at, p->places[i].size);
+    if (raw->failed)
+        return tr_fail_oom(err);
+    return blocks_add(&s->blocks, tr_buf_view(raw), &row, err);
+}
+
+static enum tr_rc write_blocks(struct tr_store *s, const struct piece *p, struct tr_err *err)
+{
+    struct tr_buf raw;
+    enum tr_rc rc = TR_OK;
+
+    tr_buf_init(&raw, BLOCK_MOST);
+    for (size_t from = 0; from < p->n && rc == TR_OK;) {
+        size_t to = from;
+        size_t bytes = 0;
+        while (to < p->n && p->places[to].project == p->places[from].project &&
+               (to == from || bytes + p->places[to].size <= s->options.block_bytes)) {
+            bytes += p->places[to].size;
+            to++;
+        }
+        rc = write_block(s, p, from, to, &raw, err);
+        from = to;
+    }
+    tr_buf_fini(&raw);
+    return rc;
+}
+
+static void publish(struct tr_store *s, const struct piece *p)
+{
+    const struct blocks_totals *t = &s->blocks.totals;
+
+    atomic_store(&s->sealed_through, p->through);
+    atomic_store(&s->sealed_seq, p->seq);
+    (void)pthread_mutex_lock(&s->tally_lock);
+    tr_count(&sealed_blocks, (int64_t)(t->blocks - s->tally.blocks));
+    tr_count(&sealed_bytes, (int64_t)(t->bytes - s->tally.block_bytes));
+    s->tally.sealed_events = t->events;
+    s->tally.blocks = t->blocks;
+    s->tally.block_bytes = t->bytes;
+    s->tally.unsealed_bytes -= (int64_t)p->records_bytes;
+    s->tally.unsealed_events -= (int64_t)p->n;
+    /* What is left came after this piece; its own first stamp is not far from here. */
+    s->tally.oldest_unsealed = s->tally.unsealed_events > 0 ? p->through : 0;
+    (void)pthread_mutex_unlock(&s->tally_lock);
+    tr_count(&sealed_events, (int64_t)p->n);
+}
+
+static enum tr_rc seal_piece(struct tr_store *s, struct piece *p, struct tr_err *err)
+{
+    if (p->n > 1)
+        qsort(p->places, p->n, sizeof(*p->places), compare_places);
+    if (blocks_begin(&s->blocks, err) != TR_OK)
+        return err->rc;
+    if (write_blocks(s, p, err) != TR_OK) {
+        blocks_abort(&s->blocks);
+        return err->rc;
+    }
+    if (blocks_commit(&s->blocks, p->seq, p->through, err) != TR_OK)
+        return err->rc;
+    publish(s, p);
+    TR_KILL_POINT("seal.committed");
+    return blocks_checkpoint(&s->blocks, err);
+}
+
+enum tr_rc store_seal(struct tr_store *s, bool *ret_sealed, struct tr_err *err)
+{
+    struct piece p = { 0 };
+
+    *ret_sealed = false;
+    tr_buf_init(&p.events, s->options.seal_bytes + BLOCK_MOST);
+    /* At once what it will be: growing would hold it twice. */
+    enum tr_rc rc = tr_buf_reserve(&p.events, s->options.seal_bytes + RECORD_BYTES) == NULL
+                        ? tr_fail_oom(err)
+                        : gather(s, &p, err);
+    if (rc == TR_OK && p.seq != 0) {
+        rc = seal_piece(s, &p, err);
+        *ret_sealed = rc == TR_OK;
+    }
+    free(p.places);
+    tr_buf_fini(&p.events);
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "seal blocks");
+}
+
+bool store_seal_due(struct tr_store *s)
+{
+    int64_t now = store_clock(s);
+
+    (void)pthread_mutex_lock(&s->tally_lock);
+    bool due = s->tally.unsealed_bytes >= (int64_t)s->options.seal_bytes ||
+               (s->tally.oldest_unsealed != 0 && s->tally.unsealed_events > 0 &&
+                now - s->tally.oldest_unsealed >= s->options.seal_age_us);
+    (void)pthread_mutex_unlock(&s->tally_lock);
+    return due;
+}

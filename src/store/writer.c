@@ -1,0 +1,89 @@
+/* The writer's thread: takes what waits, commits it, and closes the clock when asked. */
+#include <stdlib.h>
+
+#include "store/store_priv.h"
+
+/* What one commit takes at most (but always one group): bounds the wait of the first for the last,
+ * and how far the deduplication table grows past its size. */
+enum { COMMIT_BYTES = 8 << 20, COMMIT_EVENTS = 65536 };
+
+/* Journal written since the deduplication table was frozen last, in segments, after which it is
+ * frozen although it is not full: bounds what recovery reads and what the journal keeps. */
+enum { FREEZE_SEGMENTS = 4 };
+
+static struct tr_group *take(struct tr_store *s)
+{
+    struct tr_group *first = s->first;
+    struct tr_group *last = first;
+    size_t bytes = 0;
+    size_t events = 0;
+
+    if (first == NULL)
+        return NULL;
+    for (;;) {
+        bytes += last->rows.n;
+        events += last->n_events;
+        if (last->next == NULL || bytes + last->next->rows.n > COMMIT_BYTES ||
+            events + last->next->n_events > COMMIT_EVENTS)
+            break;
+        last = last->next;
+    }
+    s->first = last->next;
+    if (s->first == NULL)
+        s->last = NULL;
+    last->next = NULL;
+    return first;
+}
+
+static void refuse(struct tr_store *s, struct tr_group *list, enum tr_rc rc,
+                   const struct tr_err *err)
+{
+    while (list != NULL) {
+        struct tr_group *g = list;
+        list = g->next;
+        g->next = NULL;
+        tr_monitor_enter(&s->queue);
+        s->queued_bytes -= g->rows.n;
+        tr_monitor_leave(&s->queue);
+        g->done(g, rc, err);
+    }
+}
+
+static void work(struct tr_store *s, struct tr_group *list, int64_t fence)
+{
+    struct tr_err err = { 0 };
+    bool flush = false;
+    bool long_since = s->freeze_bytes >= FREEZE_SEGMENTS * (uint64_t)s->options.segment_bytes;
+
+    enum tr_rc rc =
+        dedup_freeze(&s->dedup, s->journal.last_seq, long_since, &flush, &err);
+    if (flush) {
+        s->freeze_bytes = 0;
+        store_tell_keeper(s);
+    }
+    if (list != NULL && rc != TR_OK)
+        refuse(s, list, rc, &err);
+    else if (list != NULL)
+        commit_groups(s->commit, list);
+    if (fence > atomic_load(&s->closed_through))
+        commit_fence(s->commit);
+}
+
+void *store_writer(void *store)
+{
+    struct tr_store *s = store;
+    bool more = true;
+
+    while (more) {
+        tr_monitor_enter(&s->queue);
+        while (s->first == NULL && s->fence_wanted == 0 && !s->closing)
+            (void)tr_monitor_wait(&s->queue, -1);
+        struct tr_group *list = take(s);
+        int64_t fence = s->fence_wanted;
+        s->fence_wanted = 0;
+        more = s->first != NULL || !s->closing;
+        tr_monitor_leave(&s->queue);
+        work(s, list, fence);
+    }
+    return NULL;
+}

@@ -1,0 +1,118 @@
+/* Blocks: what is packed is unpacked, and no damage passes. */
+#include "kit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/event.h"
+
+struct fixture {
+    ZSTD_CCtx *c;
+    ZSTD_DCtx *d;
+    struct tr_buf raw, packed, out;
+    struct block_row row;
+};
+
+static void init(struct fixture *f, uint32_t n)
+{
+    *f = (struct fixture){ .c = ZSTD_createCCtx(), .d = ZSTD_createDCtx() };
+    tr_buf_init(&f->raw, 1 << 20);
+    tr_buf_init(&f->packed, 2 << 20);
+    tr_buf_init(&f->out, 2 << 20);
+    for (uint32_t i = 0; i < n; i++) {
+        struct kit_event e = { .project = 4, .number = i };
+        size_t at = f->raw.n;
+        kit_pack(&f->raw, &e, i % 50);
+        tr_event_stamp(f->raw.p + at, 1000 + 3 * (int64_t)i);
+    }
+    f->row = (struct block_row){ .project = 4, .n = n, .lo = 1000, .hi = 1000 + 3 * (int64_t)(n - 1) };
+    assert_ok(block_pack(f->c, tr_buf_view(&f->raw), &f->row, &f->packed, &err_));
+}
+
+static void fini(struct fixture *f)
+{
+    (void)ZSTD_freeCCtx(f->c);
+    (void)ZSTD_freeDCtx(f->d);
+    tr_buf_fini(&f->raw);
+    tr_buf_fini(&f->packed);
+    tr_buf_fini(&f->out);
+}
+
+static void a_block_comes_back_as_it_was(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    init(&f, 300);
+    assert_ok(block_unpack(f.d, &f.row, tr_buf_view(&f.packed), &f.out, &err_));
+    assert_int_equal(f.out.n, f.raw.n);
+    assert_memory_equal(f.out.p, f.raw.p, f.raw.n);
+    fini(&f);
+}
+
+static void a_flipped_bit_or_a_cut_end_is_damage(void **state)
+{
+    struct fixture f;
+    struct tr_err err;
+
+    (void)state;
+    init(&f, 20);
+    for (size_t i = 0; i < f.packed.n; i++) {
+        f.packed.p[i] ^= 1;
+        assert_int_equal(block_unpack(f.d, &f.row, tr_buf_view(&f.packed), &f.out, &err),
+                         TR_REFUSED);
+        assert_string_equal(err.id, "store.damaged");
+        f.packed.p[i] ^= 1;
+        struct tr_str cut = { f.packed.p, i };
+        assert_int_equal(block_unpack(f.d, &f.row, cut, &f.out, &err), TR_REFUSED);
+    }
+    fini(&f);
+}
+
+static void a_row_that_says_something_else_is_damage_even_with_a_right_checksum(void **state)
+{
+    struct fixture f;
+    struct tr_err err;
+
+    (void)state;
+    init(&f, 20);
+    for (int i = 0; i < 5; i++) {
+        struct block_row row = f.row;
+        row.project += i == 0;
+        row.n += (uint32_t)(i == 1);
+        row.lo -= i == 2;
+        row.hi += i == 3;
+        row.raw_bytes += (uint64_t)(i == 4) * 8;
+        assert_int_equal(block_unpack(f.d, &row, tr_buf_view(&f.packed), &f.out, &err), TR_REFUSED);
+        row.crc = block_crc(&row, tr_buf_view(&f.packed));
+        assert_int_equal(block_unpack(f.d, &row, tr_buf_view(&f.packed), &f.out, &err), TR_REFUSED);
+    }
+    fini(&f);
+}
+
+static void a_newer_block_is_refused_with_a_hint(void **state)
+{
+    struct fixture f;
+    struct tr_err err;
+
+    (void)state;
+    init(&f, 20);
+    f.packed.p[4] = BLOCK_FORMAT + 1;
+    f.row.crc = block_crc(&f.row, tr_buf_view(&f.packed));
+    assert_int_equal(block_unpack(f.d, &f.row, tr_buf_view(&f.packed), &f.out, &err), TR_REFUSED);
+    assert_string_equal(err.id, "store.newer_format");
+    assert_non_null(err.hint);
+    fini(&f);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_block_comes_back_as_it_was),
+        cmocka_unit_test(a_flipped_bit_or_a_cut_end_is_damage),
+        cmocka_unit_test(a_row_that_says_something_else_is_damage_even_with_a_right_checksum),
+        cmocka_unit_test(a_newer_block_is_refused_with_a_hint),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
