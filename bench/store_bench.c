@@ -2,9 +2,9 @@
  *
  *   store_bench FOLDER [events] [events of history] [projects] [group events] [groups in flight]
  *
- * writes that many events of some 1 KB through submit..done, reads them back sealed, and does the same
- * bytes with memcpy and with write + fdatasync. Every event has a fresh uuid. One JSON object on
- * stdout; the folder must be new.
+ * writes that many events of some 1 KB through submit..done, reads them back sealed, and does the
+ * same bytes with memcpy and with write + fdatasync. Every event has a fresh uuid. One JSON object
+ * on stdout; the folder must be new.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -71,12 +71,19 @@ static struct tr_uuid uuid_of(uint64_t n)
 /* Properties as an SDK sends them: words that repeat, numbers that do not. */
 static size_t make_properties(char *out, size_t cap, uint64_t n)
 {
-    static const char *const words[] = { "Chrome", "Firefox", "Safari", "Linux", "Windows", "Mac OS X",
-                                         "https://example.com/pricing", "https://example.com/docs" };
-    int at = snprintf(out, cap,
-                      "{\"$ip\":\"203.0.113.%u\",\"$browser\":\"%s\",\"$os\":\"%s\",\"$current_url\":"
-                      "\"%s\",\"$lib\":\"web\",\"$lib_version\":\"1.205.0\",\"n\":%" PRIu64,
-                      (unsigned)(n % 250), words[n % 3], words[3 + n % 3], words[6 + n % 2], n);
+    static const char *const words[] = { "Chrome",
+                                         "Firefox",
+                                         "Safari",
+                                         "Linux",
+                                         "Windows",
+                                         "Mac OS X",
+                                         "https://example.com/pricing",
+                                         "https://example.com/docs" };
+    int at =
+        snprintf(out, cap,
+                 "{\"$ip\":\"203.0.113.%u\",\"$browser\":\"%s\",\"$os\":\"%s\",\"$current_url\":"
+                 "\"%s\",\"$lib\":\"web\",\"$lib_version\":\"1.205.0\",\"n\":%" PRIu64,
+                 (unsigned)(n % 250), words[n % 3], words[3 + n % 3], words[6 + n % 2], n);
     for (int i = 0; at < PAD; i++)
         at += snprintf(out + at, cap - (size_t)at, ",\"prop_%d\":\"value %" PRIu64 "\"", i,
                        mix(n * 31 + (uint64_t)i) % 100000);

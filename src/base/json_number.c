@@ -1,4 +1,5 @@
 /* JSON numbers as C numbers. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,8 +78,8 @@ bool tr_json_double(const struct tr_json_value *number, double *ret)
     if (d.sticky)
         d.digits[d.n++] = '1';
     /* No point: strtod's is the locale's. */
-    (void)snprintf(text, sizeof(text), "%s%.*se%lld", d.minus ? "-" : "", (int)d.n, d.digits,
-                   (long long)(d.first_power - (int64_t)d.n + 1));
+    (void)snprintf(text, sizeof(text), "%s%.*se%" PRId64, d.minus ? "-" : "", (int)d.n, d.digits,
+                   d.first_power - (int64_t)d.n + 1);
     *ret = strtod(text, NULL);
     return true;
 }

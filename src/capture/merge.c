@@ -30,7 +30,7 @@ static struct slot *slot_of(const struct keys *k, struct tr_str text, uint64_t h
     }
 }
 
-static enum tr_rc open(struct tr_json *j, struct tr_str object, struct tr_err *err)
+static enum tr_rc start(struct tr_json *j, struct tr_str object, struct tr_err *err)
 {
     tr_json_init(j, object);
     return tr_json_open_object(j, err);
@@ -61,11 +61,11 @@ static enum tr_rc collect(struct tr_capture_scratch *s, struct tr_str object, st
     bool more;
     size_t n = 0;
 
-    if (open(&j, object, err) != TR_OK)
+    if (start(&j, object, err) != TR_OK)
         return err->rc;
     while (tr_json_member(&j, &key, &value, &more, err) == TR_OK && more)
         n++;
-    if (make_table(s, n, ret, err) != TR_OK || open(&j, object, err) != TR_OK)
+    if (make_table(s, n, ret, err) != TR_OK || start(&j, object, err) != TR_OK)
         return err->rc;
     for (size_t i = 0; i < n; i++) {
         struct tr_str text;
@@ -91,7 +91,7 @@ enum tr_rc tr_merge_objects(struct tr_capture_scratch *s, struct tr_str under, s
     bool any = false;
 
     tr_buf_clear(out);
-    if (collect(s, over, &keys, &n_over, err) != TR_OK || open(&j, under, err) != TR_OK ||
+    if (collect(s, over, &keys, &n_over, err) != TR_OK || start(&j, under, err) != TR_OK ||
         tr_scratch_reserve(s, out, under.n + over.n + 1, err) != TR_OK)
         return err->rc;
     tr_buf_ch(out, '{');

@@ -1,4 +1,6 @@
 /* The properties of an event: scanned once, edited by copying what stays. */
+#include <assert.h>
+
 #include "capture/capture_priv.h"
 
 static const char *const names[TR_N_PROPERTIES] = {
@@ -148,6 +150,7 @@ static struct tr_span *span_of(struct tr_event *e, enum tr_property p)
 /* In the order of the text; those to be added come last, in the order given. */
 static struct mark *insert_mark(struct edit *edit, struct mark mark)
 {
+    assert(edit->n < TR_N_PROPERTIES); /* each name comes once */
     size_t i = edit->n++;
 
     for (; mark.old.p != NULL && i > 0 &&

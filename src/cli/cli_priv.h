@@ -86,9 +86,10 @@ void cli_table(FILE *out, const json_t *rows, const struct cli_column *columns,
 /* One object as "title  value" lines. */
 void cli_fields(FILE *out, const json_t *object, const struct cli_column *columns);
 void cli_print_json(const json_t *j);
-/* An object's or list's usual end: as JSON, or as the table / fields; takes answer. */
+/* The usual end of an object, or of a list with its "results": as JSON, or as fields or a table. Takes
+ * answer. */
 int cli_show(const struct cli *c, json_t *answer, const struct cli_column *columns);
-int cli_show_list(const struct cli *c, json_t *results, const struct cli_column *columns,
+int cli_show_list(const struct cli *c, json_t *answer, const struct cli_column *columns,
                   const char *when_empty);
 const json_t *cli_at(const json_t *object, const char *path);
 /* For tests: what a cell says. */

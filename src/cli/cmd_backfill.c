@@ -187,9 +187,7 @@ int cli_backfill_list(struct cli *c)
 
     if (status != CLI_OK)
         return status;
-    json_t *results = json_incref(json_object_get(answer, "results"));
-    json_decref(answer);
-    return cli_show_list(c, results, columns, "There are no backfills.");
+    return cli_show_list(c, answer, columns, "There are no backfills.");
 }
 
 int cli_backfill_show(struct cli *c)

@@ -82,9 +82,7 @@ int cli_export_list(struct cli *c)
 
     if (status != CLI_OK)
         return status;
-    json_t *results = json_incref(json_object_get(answer, "results"));
-    json_decref(answer);
-    json_array_foreach(results, i, e)
+    json_array_foreach(json_object_get(answer, "results"), i, e)
     {
         json_t *run = json_array_get(json_object_get(e, "latest_runs"), 0);
         if (c->json || run == NULL)
@@ -92,7 +90,7 @@ int cli_export_list(struct cli *c)
         (void)json_object_set(e, "latest", json_object_get(run, "status"));
         (void)json_object_set(e, "latest_end", json_object_get(run, "data_interval_end"));
     }
-    return cli_show_list(c, results, list_columns,
+    return cli_show_list(c, answer, list_columns,
                          "There is no export yet: tailrace export create -f FILE makes one.");
 }
 
@@ -169,9 +167,7 @@ int cli_export_logs(struct cli *c)
     tr_buf_fini(&rest);
     if (status != CLI_OK)
         return status;
-    json_t *results = json_incref(json_object_get(answer, "results"));
-    json_decref(answer);
-    return cli_show_list(c, results, columns, "The log is empty.");
+    return cli_show_list(c, answer, columns, "The log is empty.");
 }
 
 int cli_export_test(struct cli *c)
@@ -215,6 +211,7 @@ int cli_export_test(struct cli *c)
         json_decref(results);
         return status;
     }
-    (void)cli_show_list(c, results, columns, "This type has no test steps.");
+    (void)cli_show_list(c, json_pack("{s:o}", "results", results), columns,
+                        "This type has no test steps.");
     return passed ? CLI_OK : CLI_REFUSED;
 }

@@ -34,9 +34,7 @@ int cli_project_list(struct cli *c)
 
     if (status != CLI_OK)
         return status;
-    json_t *results = json_incref(json_object_get(answer, "results"));
-    json_decref(answer);
-    return cli_show_list(c, results, columns, "There is no project yet.");
+    return cli_show_list(c, answer, columns, "There is no project yet.");
 }
 
 int cli_project_show(struct cli *c)

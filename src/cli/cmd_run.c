@@ -115,7 +115,8 @@ int cli_run_list(struct cli *c)
         json_decref(results);
         return status;
     }
-    return cli_show_list(c, results, cli_run_columns, "There are no such runs.");
+    return cli_show_list(c, json_pack("{s:o}", "results", results), cli_run_columns,
+                         "There are no such runs.");
 }
 
 static int run_call(const struct cli *c, const char *method, const char *what, json_t **ret)
@@ -171,9 +172,7 @@ static int list_call(const struct cli *c, const char *what, const struct cli_col
 
     if (status != CLI_OK)
         return status;
-    json_t *results = json_incref(json_object_get(answer, "results"));
-    json_decref(answer);
-    return cli_show_list(c, results, columns, when_empty);
+    return cli_show_list(c, answer, columns, when_empty);
 }
 
 int cli_run_logs(struct cli *c)

@@ -92,7 +92,7 @@ int cli_destinations(struct cli *c)
     if (status != CLI_OK)
         return status;
     if (c->json)
-        cli_print_json(json_object_get(answer, "results"));
+        cli_print_json(answer);
     else
         json_array_foreach(json_object_get(answer, "results"), i, type)
         {

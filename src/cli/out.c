@@ -201,14 +201,14 @@ int cli_show(const struct cli *c, json_t *answer, const struct cli_column *colum
     return CLI_OK;
 }
 
-int cli_show_list(const struct cli *c, json_t *results, const struct cli_column *columns,
+int cli_show_list(const struct cli *c, json_t *answer, const struct cli_column *columns,
                   const char *when_empty)
 {
     if (c->json)
-        cli_print_json(results);
+        cli_print_json(answer);
     else
-        cli_table(stdout, results, columns, when_empty);
-    json_decref(results);
+        cli_table(stdout, json_object_get(answer, "results"), columns, when_empty);
+    json_decref(answer);
     return CLI_OK;
 }
 

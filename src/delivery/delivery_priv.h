@@ -79,7 +79,8 @@ enum {
     DELIVERY_COMMIT_S = 600,
 };
 
-/* settle.c: what became of chunks that former attempts sent; the rest of their plan is void. */
+/* settle.c: what became of chunks that former attempts sent, and of those that ended runs left in the
+ * interval; the rest of the old plan is void. */
 TR_MUST_USE enum tr_rc job_settle(struct job *j, struct tr_err *err);
 /* The run is about to end without being published: its chunks are nobody's again. */
 void job_forsake(struct job *j);
@@ -92,7 +93,7 @@ TR_MUST_USE enum tr_rc job_read_plan(struct job *j, struct tr_err *err);
 TR_MUST_USE enum tr_rc job_read_taken(struct job *j, struct tr_err *err);
 
 /* hold.c: replace and append do not leave to others what these hold: TR_TRANSIENT until they have
- * ended, TR_REFUSED when one has ended and cannot say. */
+ * ended. */
 TR_MUST_USE enum tr_rc job_wait_for_others(struct job *j, struct tr_err *err);
 
 /* chunk.c: sends one PLANNED chunk and settles it in meta; c is updated. */

@@ -13,7 +13,6 @@ enum { HOLDERS = 64 };
 struct holders {
     const struct job *j;
     struct tr_uuid ids[HOLDERS];
-    bool open[HOLDERS];
     size_t n;
 };
 
@@ -27,7 +26,6 @@ static bool note_candidate(void *arg, const struct tr_run *r)
     if (order == 0 || ((j->ops->caps & TR_DEST_COMMITS_RUN) != 0 && order > 0 &&
                        r->on_delivered != TR_SKIP_DELIVERED))
         return true;
-    h->open[h->n] = !tr_run_state_ended(r->state);
     h->ids[h->n++] = r->id;
     return h->n < HOLDERS;
 }
@@ -48,18 +46,14 @@ static enum tr_rc holds(const struct job *j, const struct tr_uuid *run_id, struc
     return rc;
 }
 
-static enum tr_rc say_held(const struct tr_uuid *run_id, bool open, struct tr_err *err)
+static enum tr_rc say_held(const struct tr_uuid *run_id, struct tr_err *err)
 {
     char id[TR_UUID_TEXT];
 
     tr_uuid_format(run_id, id);
-    if (open)
-        return tr_fail(err, TR_TRANSIENT, "delivery.held",
-                       "nothing to do: this run goes on when that one has ended",
-                       "run %s is delivering a part of this interval", id);
-    return tr_fail(err, TR_REFUSED, "delivery.held",
-                   "retry that run first, so that it finds out; then retry this one",
-                   "run %s ended without knowing whether a part of this interval arrived", id);
+    return tr_fail(err, TR_TRANSIENT, "delivery.held",
+                   "nothing to do: this run goes on when that one has ended",
+                   "run %s is delivering a part of this interval", id);
 }
 
 static enum tr_rc wait_for(const struct job *j, struct tr_range held, struct tr_err *err)
@@ -67,7 +61,7 @@ static enum tr_rc wait_for(const struct job *j, struct tr_range held, struct tr_
     struct holders h = { .j = j };
     struct tr_run_query q = {
         .export_id = j->run->export_id,
-        .states = ~(1u << TR_RUN_COMPLETED),
+        .states = 1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING,
         .interval = held,
         .limit = 1000,
     };
@@ -82,7 +76,7 @@ static enum tr_rc wait_for(const struct job *j, struct tr_range held, struct tr_
 
         rc = holds(j, &h.ids[i], held, &found, err);
         if (rc == TR_OK && found)
-            return say_held(&h.ids[i], h.open[i], err);
+            return say_held(&h.ids[i], err);
     }
     return rc;
 }

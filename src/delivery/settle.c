@@ -1,4 +1,6 @@
 /* What became of chunks that former attempts sent: the destination knows. */
+#include <stdlib.h>
+
 #include "delivery/delivery_priv.h"
 
 static bool commits_run(const struct job *j)
@@ -98,6 +100,44 @@ static enum tr_rc settle_sent(struct job *j, struct tr_err *err)
     return rc;
 }
 
+/* ---- chunks of runs that have ended ---- */
+
+/* Nobody is on it any more, but it still holds its range. What is published with its run never was. */
+static enum tr_rc settle_orphan(struct job *j, const struct tr_orphan *o, struct tr_err *err)
+{
+    struct tr_ctx call = delivery_call(j->cx, DELIVERY_LOOKUP_S);
+    struct tr_key key = delivery_key(j->d, j->export, o->generation, o->chunk.range);
+    enum tr_chunk_state state = TR_CHUNK_ABSENT;
+    struct tr_receipt receipt = { 0 };
+    enum tr_rc rc = TR_OK;
+
+    if (!commits_run(j))
+        rc = j->ops->lookup(&call, j->dest, &key, &state, &receipt, err);
+    if (rc == TR_OK && state == TR_CHUNK_IN_FLIGHT)
+        rc = tr_fail(err, TR_TRANSIENT, "delivery.in_flight", NULL,
+                     "a chunk of an ended run is still being committed at the destination");
+    if (rc != TR_OK)
+        return tr_wrap(err, "look up a chunk of an ended run");
+
+    struct tr_account account = account_of_lookup(o->chunk.rows, &receipt);
+    return j->d->meta->ops->orphan_settle(j->d->meta, j->run, j->export->target, o,
+                                          state == TR_CHUNK_PRESENT ? &account : NULL,
+                                          j->d->source->ops->now(j->d->source), err);
+}
+
+static enum tr_rc settle_orphans(struct job *j, struct tr_err *err)
+{
+    struct tr_orphan *orphans = NULL;
+    size_t n = 0;
+    enum tr_rc rc = j->d->meta->ops->orphan_list(j->d->meta, j->run, j->export->target, &orphans,
+                                                 &n, err);
+
+    for (size_t i = 0; i < n && rc == TR_OK; i++)
+        rc = settle_orphan(j, &orphans[i], err);
+    free(orphans);
+    return rc;
+}
+
 static enum tr_rc drop_planned(struct job *j, struct tr_err *err)
 {
     enum tr_rc rc = j->d->meta->ops->plan_drop(j->d->meta, j->run, err);
@@ -111,6 +151,8 @@ enum tr_rc job_settle(struct job *j, struct tr_err *err)
 {
     enum tr_rc rc = drop_planned(j, err);
 
+    if (rc == TR_OK)
+        rc = settle_orphans(j, err);
     if (rc == TR_OK)
         rc = job_read_taken(j, err);
     if (rc == TR_OK)

@@ -104,14 +104,21 @@ static bool put_json(struct row *r, struct tr_str s, bool binary)
 {
     if ((r->odd & TR_EVENT_JSON_WIDE) != 0 && binary && !tr_pgjson_numbers_fit(s))
         return reject(r, "a number beyond numeric (131072 digits before the point, 16383 after)");
-    put32(r, (uint32_t)(s.n + binary));
+    char *length = r->p;
+    r->p += sizeof(uint32_t);
     if (binary)
         *r->p++ = 1; /* the version of jsonb's wire format */
-    memcpy(r->p, s.p, s.n);
-    if ((r->odd & (TR_EVENT_JSON_NUL | TR_EVENT_JSON_SURROGATE)) != 0 &&
-        tr_pgjson_repair(r->p, s.n))
+    size_t n = binary ? tr_pgjson_sort(s, r->p) : 0;
+    if (n == 0) {
+        n = s.n;
+        memcpy(r->p, s.p, n);
+    }
+    if ((r->odd & (TR_EVENT_JSON_NUL | TR_EVENT_JSON_SURROGATE)) != 0 && tr_pgjson_repair(r->p, n))
         r->repaired = true;
-    r->p += s.n;
+    char *end = r->p + n;
+    r->p = length;
+    put32(r, (uint32_t)(n + binary));
+    r->p = end;
     return true;
 }
 

@@ -134,13 +134,20 @@ static bool number_fits(const char **pp, const char *end)
     return before <= NUMERIC_DIGITS_BEFORE;
 }
 
-/* Behind the string whose opening quote is at p. */
+/* Behind the string whose opening quote is at p; end when it is not closed. */
 static const char *skip_string(const char *p, const char *end)
 {
-    for (p++; p < end && *p != '"'; p++)
-        if (*p == '\\' && p + 1 < end)
-            p++;
-    return p < end ? p + 1 : end;
+    const char *q = p + 1;
+
+    while (q < end && (q = memchr(q, '"', (size_t)(end - q))) != NULL) {
+        const char *b = q;
+        while (b[-1] == '\\') /* stops at the opening quote */
+            b--;
+        if ((q - b) % 2 == 0)
+            return q + 1;
+        q++;
+    }
+    return end;
 }
 
 bool tr_pgjson_numbers_fit(struct tr_str json)
@@ -157,4 +164,136 @@ bool tr_pgjson_numbers_fit(struct tr_str json)
             p++;
     }
     return true;
+}
+
+/* --- order of keys --- */
+
+enum { SORT_MIN = 4, SORT_MAX = 128 };
+
+struct member {
+    uint64_t rank; /* length of the key, then its first bytes */
+    const char *key;
+    size_t key_n;
+    size_t n; /* from the key's opening quote, which is before key, to the end of the value */
+};
+
+static uint64_t rank_of(const char *key, size_t n)
+{
+    uint64_t rank = n < 0xFFFF ? n : 0xFFFF;
+
+    for (size_t i = 0; i < 6; i++)
+        rank = rank << 8 | (i < n ? (unsigned char)key[i] : 0);
+    return rank;
+}
+
+static bool comes_after(const struct member *a, const struct member *b)
+{
+    if (a->rank != b->rank)
+        return a->rank > b->rank;
+    if (a->key_n != b->key_n)
+        return a->key_n > b->key_n;
+    return memcmp(a->key, b->key, a->key_n) > 0;
+}
+
+static const char *skip_blank(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
+static const char *skip_value(const char *p, const char *end)
+{
+    int depth = 0;
+
+    if (p < end && *p == '"')
+        return skip_string(p, end);
+    if (p < end && *p != '{' && *p != '[') {
+        while (p < end && *p != ',' && *p != '}' && *p != ' ' && *p != '\n' && *p != '\r' &&
+               *p != '\t')
+            p++;
+        return p;
+    }
+    while (p < end) {
+        char c = *p;
+        if (c == '"') {
+            p = skip_string(p, end);
+            continue;
+        }
+        p++;
+        if (c == '{' || c == '[')
+            depth++;
+        else if ((c == '}' || c == ']') && --depth == 0)
+            break;
+    }
+    return p;
+}
+
+/* The members of the object in m; how many, or 0 when this is not worth it or not possible. */
+static size_t split(struct tr_str json, struct member *m)
+{
+    const char *p = json.p, *end = json.p + json.n;
+    size_t n = 0;
+
+    if (json.n == 0 || *p != '{')
+        return 0;
+    p = skip_blank(p + 1, end);
+    while (p < end && *p == '"') {
+        const char *key_end = skip_string(p, end);
+        if (n == SORT_MAX || key_end - p < 2)
+            return 0;
+        m[n].key = p + 1;
+        m[n].key_n = (size_t)(key_end - p) - 2;
+        if (memchr(m[n].key, '\\', m[n].key_n) != NULL)
+            return 0;
+        m[n].rank = rank_of(m[n].key, m[n].key_n);
+        const char *value = skip_blank(key_end, end);
+        if (value == end || *value != ':')
+            return 0;
+        const char *value_end = skip_value(skip_blank(value + 1, end), end);
+        m[n].n = (size_t)(value_end - p);
+        n++;
+        p = skip_blank(value_end, end);
+        if (p < end && *p == '}')
+            return n < SORT_MIN ? 0 : n;
+        if (p == end || *p != ',')
+            return 0;
+        p = skip_blank(p + 1, end);
+    }
+    return 0;
+}
+
+/* By insertion: few members, and it keeps equal keys in order. False when they were in order. */
+static bool sort(struct member *m, size_t n)
+{
+    bool moved = false;
+
+    for (size_t i = 1; i < n; i++) {
+        size_t at = i;
+        if (!comes_after(&m[i - 1], &m[i]))
+            continue;
+        struct member one = m[i];
+        for (; at > 0 && comes_after(&m[at - 1], &one); at--)
+            m[at] = m[at - 1];
+        m[at] = one;
+        moved = true;
+    }
+    return moved;
+}
+
+size_t tr_pgjson_sort(struct tr_str json, char *out)
+{
+    struct member m[SORT_MAX];
+    char *p = out;
+    size_t n = split(json, m);
+
+    if (n == 0 || !sort(m, n))
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        *p++ = i == 0 ? '{' : ',';
+        memcpy(p, m[i].key - 1, m[i].n);
+        p += m[i].n;
+    }
+    *p++ = '}';
+    return (size_t)(p - out);
 }

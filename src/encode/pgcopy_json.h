@@ -14,4 +14,11 @@ bool tr_pgjson_repair(char *json, size_t n);
  * before the point and 16383 after it (PostgreSQL documentation, table 8.2). */
 bool tr_pgjson_numbers_fit(struct tr_str json);
 
+/* Writes the object with its members in the order in which jsonb keeps them (shorter keys first,
+ * equal lengths by bytes), without blanks between them; room for json.n bytes at out. The server
+ * sorts what it gets and is some ten percent faster on what is in order; the value is the same.
+ * Returns the bytes written, or 0 when it leaves the value to the server: no object, few or many
+ * members, an escaped key. Equal keys keep their order, because the last one counts. */
+size_t tr_pgjson_sort(struct tr_str json, char *out);
+
 #endif

@@ -65,6 +65,13 @@ struct tr_delivered {
     bool is_empty; /* nothing was sent for it: there is no chunk at the destination */
 };
 
+/* A chunk that an ended run sent, or finished without publishing it, and that nobody has settled. */
+struct tr_orphan {
+    struct tr_uuid run_id; /* whose it is */
+    uint32_t generation;
+    struct tr_chunk chunk; /* its account is not set */
+};
+
 struct tr_meta {
     const struct tr_meta_ops *ops;
 };
@@ -173,6 +180,17 @@ struct tr_meta_ops {
     TR_MUST_USE enum tr_rc (*chunk_absent)(struct tr_meta *, const struct tr_run *run, uint32_t n,
                                            struct tr_err *); /* SENT, or done without deliver, back
                                                                 to PLANNED */
+    /* The orphans of (export, target) that meet the interval of run, which holds the claim. They hold
+     * their ranges (run_taken) until they are settled. Caller frees. */
+    TR_MUST_USE enum tr_rc (*orphan_list)(struct tr_meta *, const struct tr_run *run,
+                                          uint64_t target, struct tr_orphan **ret, size_t *ret_n,
+                                          struct tr_err *);
+    /* With an account: the destination has it; its range is delivered, by the run that sent it. NULL:
+     * it has not; the range is free. Nothing happens when the run was retried meanwhile. */
+    TR_MUST_USE enum tr_rc (*orphan_settle)(struct tr_meta *, const struct tr_run *run,
+                                            uint64_t target, const struct tr_orphan *,
+                                            const struct tr_account *account, int64_t now,
+                                            struct tr_err *);
     /* Ends an attempt: state, account, error, next_attempt_at from run. With COMPLETED and deliver_run
      * all its chunks become delivered ranges now (destinations that commit by run). Nothing else
      * becomes delivered: ranges without events need no record, and what is left of the interval may

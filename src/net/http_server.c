@@ -123,6 +123,7 @@ enum tr_rc tr_http_start(const struct tr_http_options *o, const struct tr_http_h
     /* Large bodies go back to the kernel when they are freed, whatever was allocated around them.
      */
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+    http_parser_set_max_header_size(UINT32_MAX); /* ours is max_header_bytes */
     s->o = *o;
     s->h = *handler;
     s->n_loops = n;

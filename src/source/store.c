@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "os/clock.h"
+
 struct store_source {
     struct tr_source base; /* first */
     struct tr_store *store;
@@ -17,12 +19,23 @@ static struct tr_store *store_of(struct tr_source *s)
     return ((struct store_source *)(void *)s)->store;
 }
 
-static enum tr_rc stream_next(const struct tr_ctx *cx, struct tr_stream *s, struct tr_batch **ret,
-                              struct tr_err *err)
+/* The store answers from this machine, a block at a time: to look before each call is soon enough.
+ */
+static enum tr_rc may_go_on(const struct tr_ctx *cx, struct tr_err *err)
 {
     if (tr_ctx_cancelled(cx))
         return tr_fail(err, TR_CANCELLED, "source.cancelled", NULL, "cancelled");
-    return tr_store_next(((struct store_stream *)(void *)s)->reader, ret, err);
+    if (tr_clock_boot_us() >= cx->deadline_us)
+        return tr_fail(err, TR_TRANSIENT, "source.too_slow", NULL, "the time allowed is over");
+    return TR_OK;
+}
+
+static enum tr_rc stream_next(const struct tr_ctx *cx, struct tr_stream *s, struct tr_batch **ret,
+                              struct tr_err *err)
+{
+    enum tr_rc rc = may_go_on(cx, err);
+
+    return rc == TR_OK ? tr_store_next(((struct store_stream *)(void *)s)->reader, ret, err) : rc;
 }
 
 static void stream_close(struct tr_stream *s)
@@ -55,8 +68,10 @@ static enum tr_rc plan(const struct tr_ctx *cx, struct tr_source *s, int32_t pro
                        struct tr_part *ret, size_t cap, size_t *ret_n, int64_t *ret_covered_hi,
                        struct tr_err *err)
 {
-    if (tr_ctx_cancelled(cx))
-        return tr_fail(err, TR_CANCELLED, "source.cancelled", NULL, "cancelled");
+    enum tr_rc rc = may_go_on(cx, err);
+
+    if (rc != TR_OK)
+        return rc;
     return tr_store_plan(store_of(s), project, range, max_rows, max_bytes, ret, cap, ret_n,
                          ret_covered_hi, err);
 }
@@ -65,7 +80,10 @@ static enum tr_rc read_range(const struct tr_ctx *cx, struct tr_source *s, int32
                              const struct tr_schema *schema, struct tr_range range,
                              tr_column_mask columns, struct tr_stream **ret, struct tr_err *err)
 {
-    (void)cx;
+    enum tr_rc rc = may_go_on(cx, err);
+
+    if (rc != TR_OK)
+        return rc;
     if (schema->model != TR_MODEL_EVENTS)
         return tr_fail(err, TR_INVALID, "source.no_such_model", NULL,
                        "the embedded store has no model %s", schema->name);

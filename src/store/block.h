@@ -1,5 +1,5 @@
-/* A sealed block: packed events of one project, back to back, as one zstd frame behind a small head.
- * Pure. A block is told by its data and its row in blocks.db; the checksum covers both. */
+/* A sealed block: packed events of one project, back to back, as one zstd frame behind a small
+ * head. Pure. A block is told by its data and its row in blocks.db; the checksum covers both. */
 #ifndef TR_STORE_BLOCK_H
 #define TR_STORE_BLOCK_H
 

@@ -95,8 +95,8 @@ enum tr_rc blocks_open(struct blocks *b, const char *path, uint32_t epoch, struc
     tr_buf_init(&b->packed, ZSTD_compressBound(BLOCK_MOST) + 64);
     b->path = strdup(path);
     b->zstd = ZSTD_createCCtx();
-    enum tr_rc rc = b->path == NULL || b->zstd == NULL ? tr_fail_oom(err)
-                                                       : open_writer(b, epoch, err);
+    enum tr_rc rc =
+        b->path == NULL || b->zstd == NULL ? tr_fail_oom(err) : open_writer(b, epoch, err);
     if (rc != TR_OK) {
         blocks_close(b);
         return tr_wrap(err, "blocks.db");

@@ -1,7 +1,7 @@
 /* blocks.db: the sealed blocks, and how far the journal is sealed, in one transaction.
  *
- * The keeper's thread writes through one connection; readers borrow theirs from a pool. Every read is
- * its own short transaction, so that the write-ahead log can be reset.
+ * The keeper's thread writes through one connection; readers borrow theirs from a pool. Every read
+ * is its own short transaction, so that the write-ahead log can be reset.
  */
 #ifndef TR_STORE_BLOCKS_H
 #define TR_STORE_BLOCKS_H

@@ -119,7 +119,8 @@ enum tr_rc blocks_find(struct blocks_reader *r, int32_t project, struct tr_range
 enum tr_rc blocks_find_last(struct blocks_reader *r, int32_t project, struct tr_range range,
                             bool *ret_found, struct block_row *ret, struct tr_err *err)
 {
-    /* Blocks of a project do not overlap: it is the one around hi, or the last one that ends before. */
+    /* Blocks of a project do not overlap: it is the one around hi, or the last one that ends
+     * before. */
     struct tr_range around = { range.hi, range.hi };
     enum tr_rc rc = blocks_find(r, project, around, ret_found, ret, err);
     if (rc != TR_OK || *ret_found)

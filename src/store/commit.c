@@ -84,7 +84,7 @@ static enum tr_rc take_event(struct commit *c, struct candidate *e, uint32_t *re
 
     if (dedup_find(&c->view, e->hash, &e->entry.key, &found, &before, err) != TR_OK)
         return err->rc;
-    *ret_outcome = !found                                   ? TR_EVENT_STORED
+    *ret_outcome = !found                                 ? TR_EVENT_STORED
                    : before.identity == e->entry.identity ? TR_EVENT_DUPLICATE
                                                           : TR_EVENT_CONFLICT;
     struct record_counter *n = NULL;
@@ -126,7 +126,8 @@ static enum tr_rc take_group(struct commit *c, struct tr_group *g, struct tr_err
 
 /* ---- the commit ---- */
 
-/* Room on the disk, asked now and then; what the keeper writes meanwhile is within min_free_bytes. */
+/* Room on the disk, asked now and then; what the keeper writes meanwhile is within min_free_bytes.
+ */
 static enum tr_rc check_room(struct tr_store *s, uint64_t bytes, struct tr_err *err)
 {
     int64_t now = tr_clock_boot_us();
@@ -138,11 +139,10 @@ static enum tr_rc check_room(struct tr_store *s, uint64_t bytes, struct tr_err *
     }
     if (s->free_bytes >= bytes && s->free_bytes - bytes >= s->options.min_free_bytes)
         return TR_OK;
-    return tr_fail(err, TR_THROTTLED, "store.full",
-                   "free space on the disk that holds the data folder",
-                   "%llu MiB are free, and %llu MiB are kept free",
-                   (unsigned long long)s->free_bytes >> 20,
-                   (unsigned long long)s->options.min_free_bytes >> 20);
+    return tr_fail(
+        err, TR_THROTTLED, "store.full", "free space on the disk that holds the data folder",
+        "%llu MiB are free, and %llu MiB are kept free", (unsigned long long)s->free_bytes >> 20,
+        (unsigned long long)s->options.min_free_bytes >> 20);
 }
 
 static enum tr_rc write_records(struct commit *c, struct tr_err *err)

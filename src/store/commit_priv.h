@@ -27,8 +27,8 @@ struct commit {
     uint16_t slots[COUNTER_SLOTS]; /* 1 + an index of counters; 0: free */
 };
 
-/* The counter of a project in a record that takes event_bytes more; closes the open record when it is
- * full or its minute is over, opens one when there is none. */
+/* The counter of a project in a record that takes event_bytes more; closes the open record when it
+ * is full or its minute is over, opens one when there is none. */
 TR_MUST_USE enum tr_rc commit_counter(struct commit *c, int32_t project, size_t event_bytes,
                                       struct record_counter **ret, struct tr_err *err);
 /* Adds a stamped event to the open record and moves to the next stamp. */

@@ -1,11 +1,11 @@
 /* Exact recognition of what was stored before: (project, uuid) -> identity and instant.
  *
  * A table in memory takes what is new; when it is full it is frozen, and the keeper writes it as a
- * sorted run and merges runs of similar size that follow each other in age. The journal holds what no
- * run holds yet, so the table is rebuilt on start. The writer's thread looks up and adds; the keeper's
- * thread flushes, merges and expires; neither waits for the other but when the table has grown to
- * DEDUP_OVERFLOW times its size.
- * A run goes when all of it is older than max_age_us, or when max_events newer ones exist.
+ * sorted run and merges runs of similar size that follow each other in age. The journal holds what
+ * no run holds yet, so the table is rebuilt on start. The writer's thread looks up and adds; the
+ * keeper's thread flushes, merges and expires; neither waits for the other but when the table has
+ * grown to DEDUP_OVERFLOW times its size. A run goes when all of it is older than max_age_us, or
+ * when max_events newer ones exist.
  */
 #ifndef TR_STORE_DEDUP_H
 #define TR_STORE_DEDUP_H
@@ -33,7 +33,7 @@ struct dedup_set {
 struct dedup {
     char *dir;
     struct dedup_limits limits;
-    struct tr_monitor monitor; /* guards all below but what active points to */
+    struct tr_monitor monitor;  /* guards all below but what active points to */
     struct dedup_table *active; /* the writer's */
     struct dedup_table *frozen; /* being written to a run; NULL: none */
     struct dedup_set *set;
@@ -44,8 +44,8 @@ struct dedup {
     bool closing;
 };
 
-TR_MUST_USE enum tr_rc dedup_open(struct dedup *d, const char *dir, const struct dedup_limits *limits,
-                                  struct tr_err *err);
+TR_MUST_USE enum tr_rc dedup_open(struct dedup *d, const char *dir,
+                                  const struct dedup_limits *limits, struct tr_err *err);
 void dedup_close(struct dedup *d);
 /* Removes files that the manifest does not name: never finished, or merged into another. */
 TR_MUST_USE enum tr_rc dedup_sweep(const struct dedup *d, struct tr_err *err);
@@ -74,10 +74,9 @@ TR_MUST_USE enum tr_rc dedup_find(const struct dedup_view *v, uint64_t hash,
 TR_MUST_USE enum tr_rc dedup_add(struct dedup_view *v, uint64_t hash, const struct dedup_entry *e,
                                  struct tr_err *err);
 
-/* Freezes the table when it is full (or at once, even empty: then only through_seq moves), as of the
- * journal's last record; outside of a view.
- * True when the keeper has something to flush. Waits when the table has overflown; fails when the
- * keeper cannot write: TR_THROTTLED "store.full". */
+/* Freezes the table when it is full (or at once, even empty: then only through_seq moves), as of
+ * the journal's last record; outside of a view. True when the keeper has something to flush. Waits
+ * when the table has overflown; fails when the keeper cannot write: TR_THROTTLED "store.full". */
 TR_MUST_USE enum tr_rc dedup_freeze(struct dedup *d, uint64_t last_seq, bool at_once,
                                     bool *ret_told, struct tr_err *err);
 

@@ -9,9 +9,9 @@
 #include "store/dedup_priv.h"
 
 enum {
-    MERGE_MOST = 4,  /* runs at once */
-    MANY_RUNS = 12,  /* from here on fewer than MERGE_MOST are merged, too */
-    RUN_PART = 8,    /* a run holds at most this part of max_events, so that expiry is not coarse */
+    MERGE_MOST = 4, /* runs at once */
+    MANY_RUNS = 12, /* from here on fewer than MERGE_MOST are merged, too */
+    RUN_PART = 8,   /* a run holds at most this part of max_events, so that expiry is not coarse */
 };
 
 TR_GAUGE(runs_now, "tailrace_store_dedup_runs", "Deduplication runs on disk.");

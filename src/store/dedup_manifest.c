@@ -38,8 +38,7 @@ static enum tr_rc parse(struct tr_str bytes, struct dedup_manifest *ret, struct 
     if (bytes.n >= sizeof(h))
         memcpy(&h, bytes.p, sizeof(h));
     if (memcmp(h.magic, MANIFEST_MAGIC, sizeof(h.magic)) != 0 || h.n > MOST_RUNS ||
-        bytes.n != sizeof(h) + h.n * sizeof(uint64_t) ||
-        h.crc != checksum(&h, bytes.p + sizeof(h)))
+        bytes.n != sizeof(h) + h.n * sizeof(uint64_t) || h.crc != checksum(&h, bytes.p + sizeof(h)))
         return tr_fail(err, TR_REFUSED, "store.damaged",
                        "run tailrace store check; restore the data folder from a backup",
                        "dedup/manifest is not sound");
@@ -92,8 +91,8 @@ enum tr_rc dedup_manifest_write(const char *dir, const struct dedup_manifest *m,
     tr_buf_add(&bytes, &h, sizeof(h));
     tr_buf_add(&bytes, m->ids, m->n * sizeof(uint64_t));
     (void)snprintf(path, sizeof(path), "%s/manifest", dir);
-    enum tr_rc rc = bytes.failed ? tr_fail_oom(err)
-                                 : tr_file_replace(path, tr_buf_view(&bytes), 0600, err);
+    enum tr_rc rc =
+        bytes.failed ? tr_fail_oom(err) : tr_file_replace(path, tr_buf_view(&bytes), 0600, err);
     tr_buf_fini(&bytes);
     return rc;
 }

@@ -176,9 +176,8 @@ static uint32_t first_block_for(const struct dedup_run *r, uint64_t hash)
     return lo > 0 ? lo - 1 : 0;
 }
 
-enum tr_rc dedup_run_find(const struct dedup_run *r, uint64_t hash,
-                          const struct dedup_key *k, bool *ret_found, struct dedup_entry *ret,
-                          struct tr_err *err)
+enum tr_rc dedup_run_find(const struct dedup_run *r, uint64_t hash, const struct dedup_key *k,
+                          bool *ret_found, struct dedup_entry *ret, struct tr_err *err)
 {
     *ret_found = false;
     for (uint32_t b = first_block_for(r, hash); b < r->blocks && r->fences[b] <= hash; b++) {

@@ -1,8 +1,8 @@
 /* One sorted file of what was stored: (project, uuid) -> (identity, inserted_at).
  *
- * Entries stand in blocks of 4 KiB, sorted by the hash of their key, then by the key. The first hash
- * of each block and a filter of ten bits a key are kept in memory; a key that the filter lets through
- * costs one read. Immutable once written; read by any thread; counted.
+ * Entries stand in blocks of 4 KiB, sorted by the hash of their key, then by the key. The first
+ * hash of each block and a filter of ten bits a key are kept in memory; a key that the filter lets
+ * through costs one read. Immutable once written; read by any thread; counted.
  */
 #ifndef TR_STORE_DEDUP_RUN_H
 #define TR_STORE_DEDUP_RUN_H
@@ -79,9 +79,8 @@ TR_MUST_USE enum tr_rc dedup_run_block(const struct dedup_run *r, uint32_t b,
 
 /* Writes a run: entries come in order of (hash, key). */
 struct dedup_run_writer;
-TR_MUST_USE enum tr_rc dedup_run_begin(const char *dir, uint64_t id,
-                                       uint64_t most_entries, struct dedup_run_writer **ret,
-                                       struct tr_err *err);
+TR_MUST_USE enum tr_rc dedup_run_begin(const char *dir, uint64_t id, uint64_t most_entries,
+                                       struct dedup_run_writer **ret, struct tr_err *err);
 TR_MUST_USE enum tr_rc dedup_run_add(struct dedup_run_writer *w, uint64_t hash,
                                      const struct dedup_entry *e, struct tr_err *err);
 /* Syncs the file and its folder, and gives the run. The writer is gone, whatever happens. */

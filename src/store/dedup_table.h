@@ -1,5 +1,5 @@
-/* The part of deduplication that is in memory: a hash table over entries in order of arrival, so that
- * the newest can be taken back. One thread writes; counted, because readers outlive it. */
+/* The part of deduplication that is in memory: a hash table over entries in order of arrival, so
+ * that the newest can be taken back. One thread writes; counted, because readers outlive it. */
 #ifndef TR_STORE_DEDUP_TABLE_H
 #define TR_STORE_DEDUP_TABLE_H
 

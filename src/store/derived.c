@@ -6,15 +6,16 @@
 
 enum {
     SCHEMA = 1,
-    IDLE_RECORDS = 4096, /* records without counters, after which the position is written all the same */
+    IDLE_RECORDS =
+        4096, /* records without counters, after which the position is written all the same */
 };
 
 enum tr_rc derived_open(struct derived *d, const char *path, struct tr_err *err)
 {
     *d = (struct derived){ 0 };
     (void)pthread_mutex_init(&d->lock, NULL);
-    tr_buf_init(&d->prefix, sizeof(struct record_head) +
-                                RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&d->prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     enum tr_rc rc = store_sql_open(path, true, &d->db, err);
     if (rc == TR_OK)
         rc = store_sql_exec(d->db,

@@ -1,8 +1,9 @@
 /* State that is derived from the journal: state.db.
  *
- * A user of it sees every record once, in order, and writes what it makes of them; the position it has
- * reached is in the same transaction, so whatever was lost with the process is replayed. The first
- * user is the counts per project and minute (counts.c). Thread-safe: one lock around everything.
+ * A user of it sees every record once, in order, and writes what it makes of them; the position it
+ * has reached is in the same transaction, so whatever was lost with the process is replayed. The
+ * first user is the counts per project and minute (counts.c). Thread-safe: one lock around
+ * everything.
  */
 #ifndef TR_STORE_DERIVED_H
 #define TR_STORE_DERIVED_H
@@ -19,9 +20,9 @@ struct derived {
     struct journal *journal;
     struct counts *counts;
     struct tr_buf prefix;
-    uint64_t applied_seq;     /* seen by the user */
-    int64_t applied_through;  /* everything below is in it */
-    uint64_t durable_seq;     /* and in state.db */
+    uint64_t applied_seq;    /* seen by the user */
+    int64_t applied_through; /* everything below is in it */
+    uint64_t durable_seq;    /* and in state.db */
 };
 
 /* Reads the position; attach before anything is applied. */

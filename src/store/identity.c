@@ -37,18 +37,18 @@ enum tr_rc store_identity_load(const char *dir, bool make, struct store_identity
         rc = make_identity(path, ret, err);
     } else if (rc == TR_OK) {
         tr_buf_ch(&text, '\0');
-        int n = text.failed ? 0
-                            : sscanf(text.p,
-                                     "tailrace-store %d epoch %" SCNu32 " salt %" SCNu32
-                                     " seed %" SCNu64,
-                                     &format, &id.epoch, &id.salt, &id.seed);
+        int n = text.failed
+                    ? 0
+                    : sscanf(text.p,
+                             "tailrace-store %d epoch %" SCNu32 " salt %" SCNu32 " seed %" SCNu64,
+                             &format, &id.epoch, &id.salt, &id.seed);
         if (n >= 1 && format > IDENTITY_FORMAT)
             rc = tr_fail(err, TR_REFUSED, "store.newer_format",
                          "start the version of tailrace that wrote it, or a later one",
                          "%s has format %d; this program knows %d", path, format, IDENTITY_FORMAT);
         else if (n != 4 || id.epoch == 0)
-            rc = tr_fail(err, TR_REFUSED, "store.damaged",
-                         "restore the data folder from a backup", "%s cannot be read", path);
+            rc = tr_fail(err, TR_REFUSED, "store.damaged", "restore the data folder from a backup",
+                         "%s cannot be read", path);
         else
             *ret = id;
     }

@@ -2,9 +2,9 @@
  *
  * Its time is an anchor plus the boot-time clock, drawn towards the wall clock by at most
  * INCLOCK_SLEW_PERCENT, so a step of the wall clock is followed slowly. A step over max_jump_us
- * makes it doubtful: it then gives no stamps until the wall clock comes back or a person accepts it.
- * The anchor is kept over restarts within one boot, so a step while nothing ran is noticed, too.
- * Not thread-safe: the store holds its clock lock around calls.
+ * makes it doubtful: it then gives no stamps until the wall clock comes back or a person accepts
+ * it. The anchor is kept over restarts within one boot, so a step while nothing ran is noticed,
+ * too. Not thread-safe: the store holds its clock lock around calls.
  */
 #ifndef TR_STORE_INCLOCK_H
 #define TR_STORE_INCLOCK_H

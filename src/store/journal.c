@@ -81,6 +81,7 @@ enum tr_rc journal_add_segment(struct journal *j, struct segment *g, struct tr_e
         j->cap = cap;
     }
     j->segments[j->n++] = g;
+    j->active = g;
     j->bytes += g->synced;
     return TR_OK;
 }
@@ -192,10 +193,11 @@ static enum tr_rc begin_segment(struct journal *j, struct tr_err *err)
 
 static void stop_after_failed_sync(const struct journal *j, const struct segment *g, int error)
 {
-    (void)fprintf(stderr,
-                  "tailrace: fdatasync %s/%s failed: %s; what is on disk is unknown, so the process "
-                  "stops here. No event of that write was acknowledged; a restart recovers\n",
-                  j->dir, g->name, strerrordesc_np(error));
+    (void)fprintf(
+        stderr,
+        "tailrace: fdatasync %s/%s failed: %s; what is on disk is unknown, so the process "
+        "stops here. No event of that write was acknowledged; a restart recovers\n",
+        j->dir, g->name, strerrordesc_np(error));
     abort();
 }
 
@@ -221,10 +223,10 @@ static void publish(struct journal *j, struct segment *g, const struct record_he
 enum tr_rc journal_append(struct journal *j, struct iovec *v, int n_v,
                           const struct record_head *const *heads, size_t n, struct tr_err *err)
 {
-    if (j->segments[j->n - 1]->synced >= j->segment_bytes && begin_segment(j, err) != TR_OK)
+    if (j->active->synced >= j->segment_bytes && begin_segment(j, err) != TR_OK)
         return err->rc;
 
-    struct segment *g = j->segments[j->n - 1];
+    struct segment *g = j->active;
     off_t at = (off_t)g->synced;
     TR_KILL_POINT("journal.before_write");
     if (tr_file_pwritev_all(g->fd, v, n_v, at, err) != TR_OK) {

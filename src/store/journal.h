@@ -1,7 +1,7 @@
 /* Segment files of the journal: recovery, appending, reading, dropping.
  *
- * One thread (the writer) appends; any thread reads what is synced. A segment that a cursor stands in
- * stays readable after it was dropped.
+ * One thread (the writer) appends; any thread reads what is synced. A segment that a cursor stands
+ * in stays readable after it was dropped.
  */
 #ifndef TR_STORE_JOURNAL_H
 #define TR_STORE_JOURNAL_H
@@ -36,16 +36,19 @@ struct journal {
     size_t segment_bytes;
 
     pthread_mutex_t lock;
-    struct segment **segments; /* in order; the last one is written to */
+    struct segment **segments; /* in order; the last one is written to and never dropped */
     size_t n, cap;
     uint64_t bytes; /* of all segments */
+    /* Changed under the lock by the writer's thread only, which reads them without: */
+    struct segment *active; /* the last of segments */
     uint64_t last_seq, last_commit;
     int64_t last_stamp; /* of the last durable record: the clock is closed through it */
 };
 
 /* Sees every record that is recovered, in order. */
 struct journal_visitor {
-    enum tr_rc (*record)(void *ctx, const struct record_head *, const char *events, struct tr_err *);
+    enum tr_rc (*record)(void *ctx, const struct record_head *, const char *events,
+                         struct tr_err *);
     void *ctx;
 };
 
@@ -56,9 +59,9 @@ TR_MUST_USE enum tr_rc journal_open(struct journal *j, const char *dir, uint32_t
                                     const struct journal_visitor *visitor, struct tr_err *err);
 void journal_close(struct journal *j);
 
-/* One commit: writes the vectors, which hold the n records of heads with all their parts, at the end
- * and syncs. On failure nothing of it is in the file. A sync that fails ends the process: nobody knows
- * what the page cache holds then. Begins a new segment when the last one is full. */
+/* One commit: writes the vectors, which hold the n records of heads with all their parts, at the
+ * end and syncs. On failure nothing of it is in the file. A sync that fails ends the process:
+ * nobody knows what the page cache holds then. Begins a new segment when the last one is full. */
 TR_MUST_USE enum tr_rc journal_append(struct journal *j, struct iovec *v, int n_v,
                                       const struct record_head *const *heads, size_t n,
                                       struct tr_err *err);
@@ -79,8 +82,8 @@ struct journal_cursor {
     uint64_t at, next_seq;
 };
 
-/* Before the record seq (which may be the one that will come next), or before the first one that may
- * hold events from stamp on. False: it was dropped already. */
+/* Before the record seq (which may be the one that will come next), or before the first one that
+ * may hold events from stamp on. False: it was dropped already. */
 bool journal_seek(struct journal *j, uint64_t seq, struct journal_cursor *ret);
 bool journal_seek_stamp(struct journal *j, int64_t stamp, struct journal_cursor *ret);
 void journal_cursor_fini(struct journal_cursor *c);
@@ -88,7 +91,8 @@ void journal_cursor_fini(struct journal_cursor *c);
 enum journal_step { JOURNAL_RECORD, JOURNAL_END, JOURNAL_DROPPED };
 
 /* Reads the next record's head and counters (into prefix: a struct record_head, then counters) and
- * stands behind it. JOURNAL_END: no further durable record. JOURNAL_DROPPED: the next segment went. */
+ * stands behind it. JOURNAL_END: no further durable record. JOURNAL_DROPPED: the next segment went.
+ */
 TR_MUST_USE enum tr_rc journal_next(struct journal_cursor *c, struct tr_buf *prefix,
                                     enum journal_step *ret, struct tr_err *err);
 

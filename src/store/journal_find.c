@@ -101,8 +101,8 @@ enum tr_rc journal_find_later(const struct journal *j, int fd, uint64_t at, uint
     struct tr_buf prefix;
 
     tr_buf_init(&window, 2 << 20);
-    tr_buf_init(&prefix, sizeof(struct record_head) +
-                             RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     *ret_found = false;
     enum tr_rc rc =
         find_in(j, fd, at, end, after_seq, &window, &prefix, ret_found, ret_at, ret, err);

@@ -52,8 +52,8 @@ static bool walk_to(struct journal_cursor *c, uint64_t seq)
     struct tr_err err;
     bool there = true;
 
-    tr_buf_init(&prefix, sizeof(struct record_head) +
-                             RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     while (there && c->next_seq < seq) {
         enum journal_step step;
         there = journal_next(c, &prefix, &step, &err) == TR_OK && step == JOURNAL_RECORD;
@@ -119,7 +119,8 @@ bool journal_seek_stamp(struct journal *j, int64_t stamp, struct journal_cursor 
     return c.segment != NULL;
 }
 
-/* The cursor is at the end of what was synced in its segment: more there, the next one, or neither. */
+/* The cursor is at the end of what was synced in its segment: more there, the next one, or neither.
+ */
 static enum journal_step go_on(struct journal_cursor *c, uint64_t *ret_end)
 {
     struct journal *j = c->journal;
@@ -174,8 +175,8 @@ enum tr_rc journal_next(struct journal_cursor *c, struct tr_buf *prefix, enum jo
     return TR_OK;
 }
 
-enum tr_rc journal_events(struct journal_cursor *c, const struct record_head *h,
-                          struct tr_buf *out, struct tr_err *err)
+enum tr_rc journal_events(struct journal_cursor *c, const struct record_head *h, struct tr_buf *out,
+                          struct tr_err *err)
 {
     uint64_t at = c->at - h->events_bytes;
     char *p = tr_buf_reserve(out, h->events_bytes);

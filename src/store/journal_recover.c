@@ -48,8 +48,8 @@ static enum tr_rc later_commit_behind(struct recovery *r, int fd, uint64_t at, u
 }
 
 /* Reads the record at `at` whole; *ret_sound is false when there is none. */
-static enum tr_rc read_record(struct recovery *r, const struct segment *g, uint64_t at, uint64_t end,
-                              bool *ret_sound, struct tr_err *err)
+static enum tr_rc read_record(struct recovery *r, const struct segment *g, uint64_t at,
+                              uint64_t end, bool *ret_sound, struct tr_err *err)
 {
     struct record_head h;
 
@@ -174,8 +174,8 @@ static enum tr_rc drop_unborn(struct recovery *r, struct segment *g, uint64_t en
     return tr_file_sync_dir(r->j->dir, err);
 }
 
-static enum tr_rc recover_segment(struct recovery *r, struct segment *g, bool is_last, bool is_first,
-                                  bool *ret_unborn, struct tr_err *err)
+static enum tr_rc recover_segment(struct recovery *r, struct segment *g, bool is_last,
+                                  bool is_first, bool *ret_unborn, struct tr_err *err)
 {
     char path[JOURNAL_PATH];
     struct segment_head h = { 0 };
@@ -250,8 +250,8 @@ enum tr_rc journal_recover(struct journal *j, uint64_t needed_seq,
     size_t from = 0;
     enum tr_rc rc;
 
-    tr_buf_init(&r.prefix, sizeof(struct record_head) +
-                               RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&r.prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     tr_buf_init(&r.events, (size_t)RECORD_EVENT + RECORD_BYTES + 1);
     if ((rc = journal_list(j->dir, &list, &n, err)) == TR_OK)
         rc = remove_old(&r, list, n, &from, err);

@@ -1,4 +1,5 @@
-/* The keeper's thread: everything that is derived from the journal, and dropping what nobody needs. */
+/* The keeper's thread: everything that is derived from the journal, and dropping what nobody needs.
+ */
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -43,9 +44,11 @@ static enum tr_rc keep_dedup(struct tr_store *s, struct tr_err *err)
 
 static enum tr_rc keep_blocks(struct tr_store *s, bool all, struct tr_err *err)
 {
+    struct journal_position now;
     bool sealed = true;
 
-    while (sealed && (all || store_seal_due(s)))
+    journal_position(&s->journal, &now);
+    while (sealed && (store_seal_due(s) || (all && atomic_load(&s->sealed_seq) < now.last_seq)))
         if (store_seal(s, &sealed, err) != TR_OK)
             return err->rc;
     return TR_OK;

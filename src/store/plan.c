@@ -1,5 +1,5 @@
-/* Cutting a range into chunks, and its first and last event. Cuts depend on the events only, counted
- * one by one from the range's start, never on whether they are sealed. */
+/* Cutting a range into chunks, and its first and last event. Cuts depend on the events only,
+ * counted one by one from the range's start, never on whether they are sealed. */
 #include "model/event.h"
 #include "store/scan.h"
 
@@ -140,8 +140,8 @@ static enum tr_rc extent(struct extent *x, struct scan *c, struct tr_err *err)
             return TR_OK;
         if (kind == SCAN_BLOCK) {
             bool found = true;
-            if (x->any && blocks_find_last(c->reader, c->project, c->range, &found, &block, err) !=
-                              TR_OK)
+            if (x->any &&
+                blocks_find_last(c->reader, c->project, c->range, &found, &block, err) != TR_OK)
                 return err->rc;
             if (scan_load(c, &block, err) != TR_OK)
                 return err->rc;
@@ -151,8 +151,7 @@ static enum tr_rc extent(struct extent *x, struct scan *c, struct tr_err *err)
 }
 
 enum tr_rc tr_store_extent(struct tr_store *s, int32_t project, struct tr_range range,
-                           bool *ret_any, int64_t *ret_first, int64_t *ret_last,
-                           struct tr_err *err)
+                           bool *ret_any, int64_t *ret_first, int64_t *ret_last, struct tr_err *err)
 {
     struct scan c = { 0 };
     struct extent x = { .range = range };

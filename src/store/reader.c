@@ -1,4 +1,5 @@
-/* Reading a range as batches of columns: views into the piece of packed rows that the scan holds. */
+/* Reading a range as batches of columns: views into the piece of packed rows that the scan holds.
+ */
 #include <stdlib.h>
 #include <string.h>
 

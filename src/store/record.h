@@ -18,8 +18,8 @@
 enum { JOURNAL_FORMAT = 1 };
 
 enum {
-    RECORD_BYTES = 1 << 20,  /* a record is closed at this many bytes of events */
-    RECORD_COUNTERS = 4096,  /* and at this many projects */
+    RECORD_BYTES = 1 << 20,   /* a record is closed at this many bytes of events */
+    RECORD_COUNTERS = 4096,   /* and at this many projects */
     RECORD_EVENT = 256 << 20, /* no event is larger; capture takes bodies of some 20 MiB */
 };
 
@@ -27,8 +27,8 @@ struct segment_head {
     char magic[8]; /* SEGMENT_MAGIC */
     uint32_t format;
     uint32_t epoch;
-    uint64_t first_seq; /* of the record that follows */
-    int64_t last_stamp; /* of the segment before */
+    uint64_t first_seq;   /* of the record that follows */
+    int64_t last_stamp;   /* of the segment before */
     uint64_t last_commit; /* likewise */
     uint8_t reserved[20];
     uint32_t crc; /* of all before it, from the salt */
@@ -95,8 +95,8 @@ size_t record_head_look(const void *p, size_t n, uint32_t salt, struct record_he
 /* A type or event format that this program does not know, in a head whose checksum is right. */
 TR_MUST_USE enum tr_rc record_head_known(const struct record_head *h, struct tr_err *err);
 
-/* The events of a record: checksum, every event whole, stamps strictly increasing within the head's,
- * as many as it says. */
+/* The events of a record: checksum, every event whole, stamps strictly increasing within the
+ * head's, as many as it says. */
 bool record_events_sound(const struct record_head *h, const char *events, uint32_t salt);
 
 #endif

@@ -22,8 +22,8 @@ enum tr_rc scan_open(struct scan *c, struct tr_store *s, int32_t project, struct
     *c = (struct scan){ .s = s, .project = project, .range = range };
     tr_buf_init(&c->rows, BLOCK_MOST + BLOCK_MOST / 2);
     tr_buf_init(&c->record, BLOCK_MOST);
-    tr_buf_init(&c->prefix, sizeof(struct record_head) +
-                                RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&c->prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     return blocks_borrow(&s->blocks, &c->reader, err);
 }
 
@@ -58,8 +58,7 @@ static enum tr_rc pick(struct scan *c, struct tr_err *err)
     for (size_t at = 0; at < c->record.n;) {
         struct tr_event e;
         size_t size = tr_event_unpack(c->record.p + at, c->record.n - at, &e);
-        if (e.project == c->project && e.inserted_at >= c->range.lo &&
-            e.inserted_at < c->range.hi)
+        if (e.project == c->project && e.inserted_at >= c->range.lo && e.inserted_at < c->range.hi)
             tr_buf_add(&c->rows, c->record.p + at, size);
         at += size;
     }

@@ -1,6 +1,6 @@
-/* A project's events over a closed range, as pieces of packed rows in order: sealed blocks first, then
- * the journal. What is sealed meanwhile is found either way, because the scan only remembers which
- * instant comes next. */
+/* A project's events over a closed range, as pieces of packed rows in order: sealed blocks first,
+ * then the journal. What is sealed meanwhile is found either way, because the scan only remembers
+ * which instant comes next. */
 #ifndef TR_STORE_SCAN_H
 #define TR_STORE_SCAN_H
 
@@ -28,8 +28,7 @@ enum scan_kind {
 };
 TR_MUST_USE enum tr_rc scan_next(struct scan *c, enum scan_kind *ret, struct block_row *ret_block,
                                  struct tr_err *err);
-TR_MUST_USE enum tr_rc scan_load(struct scan *c, const struct block_row *block,
-                                 struct tr_err *err);
+TR_MUST_USE enum tr_rc scan_load(struct scan *c, const struct block_row *block, struct tr_err *err);
 void scan_skip(struct scan *c, const struct block_row *block);
 
 #endif

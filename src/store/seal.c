@@ -23,8 +23,8 @@ struct piece {
     struct tr_buf events;
     struct place *places;
     size_t n, cap;
-    uint64_t seq;     /* the last record */
-    int64_t through;  /* everything below is in it */
+    uint64_t seq;    /* the last record */
+    int64_t through; /* everything below is in it */
     uint64_t records_bytes;
 };
 
@@ -56,8 +56,8 @@ static enum tr_rc gather(struct tr_store *s, struct piece *p, struct tr_err *err
 
     if (!journal_seek(&s->journal, first, &c))
         return TR_OK; /* nothing there yet */
-    tr_buf_init(&prefix, sizeof(struct record_head) +
-                             RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     while (rc == TR_OK && p->events.n < s->options.seal_bytes) {
         struct record_head h;
         enum journal_step step;

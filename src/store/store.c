@@ -133,6 +133,7 @@ static void start_values(struct tr_store *s, const struct clock_source *source)
     s->tally.block_bytes = t->bytes;
     atomic_init(&s->sealed_seq, t->sealed_seq);
     atomic_init(&s->sealed_through, t->sealed_through);
+    atomic_init(&s->floor, t->floor);
     atomic_init(&s->closed_through, s->journal.last_stamp + 1);
     atomic_init(&s->table_entries, s->dedup.active->n);
     store_clock_load(s->dir, saved);
@@ -333,7 +334,7 @@ enum tr_rc tr_store_submit(struct tr_store *s, struct tr_group *g, struct tr_err
 
 int64_t tr_store_floor(struct tr_store *s)
 {
-    return s->blocks.totals.floor; /* nothing raises it yet */
+    return atomic_load(&s->floor); /* nothing raises it yet */
 }
 
 uint32_t tr_store_epoch(struct tr_store *s)

@@ -5,9 +5,9 @@
  *              deduplication runs; a journal segment goes when all three are past it
  *   read: blocks, then the part of the journal that is not sealed yet
  *
- * The journal is the only thing synced before done(). All else is derived, applied lazily in its own
- * transactions with the journal position it holds, and replayed on start.
- * Thread-safe unless said otherwise. docs/store.md describes the files.
+ * The journal is the only thing synced before done(). All else is derived, applied lazily in its
+ * own transactions with the journal position it holds, and replayed on start. Thread-safe unless
+ * said otherwise. docs/store.md describes the files.
  */
 #ifndef TR_STORE_STORE_H
 #define TR_STORE_STORE_H
@@ -21,23 +21,25 @@
 struct tr_store;
 
 struct tr_store_options {
-    const char *dir;            /* made when absent */
-    size_t queue_bytes;         /* packed events waiting for the writer; default 32 MiB */
-    size_t segment_bytes;       /* a journal file; default 64 MiB */
-    size_t seal_bytes;          /* unsealed journal that starts a sealing; default 16 MiB */
-    int64_t seal_age_us;        /* or this age of the oldest unsealed event; default 10 min */
-    size_t block_bytes;         /* raw bytes of a block; default 1 MiB */
-    int64_t dedup_age_us;       /* a re-send is recognised for at least this long; default 7 days */
-    uint64_t dedup_events;      /* or for at least this many later events; default 20 million */
-    uint64_t min_free_bytes;    /* below this much free disk events are refused; default 64 MiB */
-    int64_t max_clock_jump_us;  /* a wall clock that steps further makes it not ready; default 5 min */
-    bool accept_clock;          /* a person says that the wall clock is right as it is now */
+    const char *dir;         /* made when absent */
+    size_t queue_bytes;      /* packed events waiting for the writer; default 32 MiB */
+    size_t segment_bytes;    /* a journal file; default 64 MiB */
+    size_t seal_bytes;       /* unsealed journal that starts a sealing; default 16 MiB */
+    int64_t seal_age_us;     /* or this age of the oldest unsealed event; default 10 min */
+    size_t block_bytes;      /* raw bytes of a block; default 1 MiB */
+    int64_t dedup_age_us;    /* a re-send is recognised for at least this long; default 7 days */
+    uint64_t dedup_events;   /* or for at least this many later events; default 20 million */
+    uint64_t min_free_bytes; /* below this much free disk events are refused; default 64 MiB */
+    int64_t
+        max_clock_jump_us; /* a wall clock that steps further makes it not ready; default 5 min */
+    bool accept_clock;     /* a person says that the wall clock is right as it is now */
 };
 
 void tr_store_options_default(struct tr_store_options *o);
 
 /* Recovers from whatever the last process left: a torn tail is cut, anything else that is damaged
- * refuses to open (TR_REFUSED "store.damaged", names file and offset). A newer format refuses too. */
+ * refuses to open (TR_REFUSED "store.damaged", names file and offset). A newer format refuses too.
+ */
 TR_MUST_USE enum tr_rc tr_store_open(const struct tr_store_options *o, struct tr_store **ret,
                                      struct tr_err *err);
 /* Writes what was submitted, stops the threads. */
@@ -62,7 +64,8 @@ struct tr_group_refused {
     uint32_t events;
 };
 
-/* The events of one turn of a loop. The submitter owns it; the store holds it from submit to done. */
+/* The events of one turn of a loop. The submitter owns it; the store holds it from submit to done.
+ */
 struct tr_group {
     struct tr_group *next;         /* the store's */
     struct tr_buf rows;            /* packed events, back to back (inserted_at is written here) */
@@ -96,7 +99,8 @@ int64_t tr_store_now(struct tr_store *s);
 /* ---- reading ---- */
 
 struct tr_counts {
-    uint64_t stored, duplicates, conflicts, refused; /* accepted = stored + duplicates + conflicts */
+    uint64_t stored, duplicates, conflicts,
+        refused; /* accepted = stored + duplicates + conflicts */
 };
 
 /* Counts of a project by the minute of ingestion, whole minutes that meet the range; from state.db,
@@ -104,9 +108,9 @@ struct tr_counts {
 TR_MUST_USE enum tr_rc tr_store_counts(struct tr_store *s, int32_t project, struct tr_range range,
                                        struct tr_counts *ret, struct tr_err *err);
 
-/* Cuts a closed range into chunks of about max_rows events and max_bytes packed bytes, on the events'
- * own instants: the parts cover the range without gap. Deterministic for a given store and range. At
- * least one part; up to cap of them (the last one takes the rest up to what was covered;
+/* Cuts a closed range into chunks of about max_rows events and max_bytes packed bytes, on the
+ * events' own instants: the parts cover the range without gap. Deterministic for a given store and
+ * range. At least one part; up to cap of them (the last one takes the rest up to what was covered;
  * *ret_covered_hi says how far). */
 struct tr_part {
     struct tr_range range;
@@ -152,7 +156,8 @@ uint32_t tr_store_epoch(struct tr_store *s);
 
 /* Offline, read-only, on a folder that no server uses; one JSON object (jansson text) into out:
  * files, formats, positions, counts. check also reads every record and block, verifies CRCs, order,
- * counts against blocks and journal, and lists problems under "problems". TR_OK whatever it found. */
+ * counts against blocks and journal, and lists problems under "problems". TR_OK whatever it found.
+ */
 TR_MUST_USE enum tr_rc tr_store_stat(const char *dir, struct tr_buf *out, struct tr_err *err);
 TR_MUST_USE enum tr_rc tr_store_check(const char *dir, struct tr_buf *out, bool *ret_sound,
                                       struct tr_err *err);

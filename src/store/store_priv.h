@@ -1,8 +1,8 @@
 /* The store's inside: what its threads and readers share.
  *
  * Locks, outermost first; none is held while waiting for another thread:
- *   derived.lock > journal.lock; queue, keep, clock_lock, tally_lock, dedup.monitor, blocks.pool_lock:
- *   innermost, for a few instructions each.
+ *   derived.lock > journal.lock; queue, keep, clock_lock, tally_lock, dedup.monitor,
+ * blocks.pool_lock: innermost, for a few instructions each.
  */
 #ifndef TR_STORE_STORE_PRIV_H
 #define TR_STORE_STORE_PRIV_H
@@ -50,12 +50,12 @@ struct tr_store {
 
     struct tr_monitor keep;
     bool keep_told, keep_closing;
-    bool seal_all; /* the next pass seals whatever its age and size */
+    bool seal_all;     /* the next pass seals whatever its age and size */
     char trouble[256]; /* the keeper's last failure, empty when its last pass was fine */
 
     pthread_t writer, keeper;
 
-    atomic_int_fast64_t closed_through, sealed_through;
+    atomic_int_fast64_t closed_through, sealed_through, floor;
     atomic_uint_fast64_t sealed_seq;
     atomic_size_t table_entries; /* of the deduplication table */
 

@@ -17,8 +17,8 @@ TR_MUST_USE enum tr_rc store_sql_row(sqlite3_stmt *q, bool *ret_row, struct tr_e
 /* Steps a statement that gives no rows, and resets it. */
 TR_MUST_USE enum tr_rc store_sql_run(sqlite3_stmt *q, struct tr_err *err);
 /* One statement without parameters that gives one integer; no row gives `otherwise`. */
-TR_MUST_USE enum tr_rc store_sql_int64(sqlite3 *db, const char *sql, int64_t otherwise, int64_t *ret,
-                                       struct tr_err *err);
+TR_MUST_USE enum tr_rc store_sql_int64(sqlite3 *db, const char *sql, int64_t otherwise,
+                                       int64_t *ret, struct tr_err *err);
 /* The database's last error: full disks are TR_THROTTLED "store.full", damage is TR_REFUSED. */
 enum tr_rc store_sql_fail(sqlite3 *db, struct tr_err *err);
 

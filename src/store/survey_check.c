@@ -121,8 +121,8 @@ static enum tr_rc walk_blocks(struct check *c, sqlite3 *db, struct tr_err *err)
 
     tr_buf_init(&rows, BLOCK_MOST + 1);
     if (rc == TR_OK)
-        rc = store_sql_prepare(
-            db, "SELECT " BLOCKS_ROW ", data FROM blocks ORDER BY project, hi", &q, err);
+        rc = store_sql_prepare(db, "SELECT " BLOCKS_ROW ", data FROM blocks ORDER BY project, hi",
+                               &q, err);
     while (rc == TR_OK) {
         rc = store_sql_row(q, &row, err);
         if (rc != TR_OK || !row)
@@ -132,8 +132,7 @@ static enum tr_rc walk_blocks(struct check *c, sqlite3 *db, struct tr_err *err)
     (void)sqlite3_finalize(q);
     (void)ZSTD_freeDCtx(z);
     tr_buf_fini(&rows);
-    if (rc == TR_OK &&
-        (last.events != c->v->blocks.events || last.blocks != c->v->blocks.blocks))
+    if (rc == TR_OK && (last.events != c->v->blocks.events || last.blocks != c->v->blocks.blocks))
         survey_problem(&c->v->problems, "blocks.db", 0,
                        "%" PRIu64 " events in %" PRIu64 " blocks, but %" PRIu64 " in %" PRIu64
                        " were sealed",

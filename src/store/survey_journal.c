@@ -46,8 +46,8 @@ static enum tr_rc take(struct walk *w, const struct record_head *h, uint64_t at,
     if (sum->first_seq == 0)
         sum->first_seq = h->seq;
     else if (h->seq != sum->last_seq + 1)
-        survey_problem(w->problems, w->file, at,
-                       "record %" PRIu64 " follows record %" PRIu64, h->seq, sum->last_seq);
+        survey_problem(w->problems, w->file, at, "record %" PRIu64 " follows record %" PRIu64,
+                       h->seq, sum->last_seq);
     if (h->first_stamp < sum->closed_through)
         survey_problem(w->problems, w->file, at, "record %" PRIu64 " goes back in time", h->seq);
     sum->last_seq = h->seq;
@@ -158,8 +158,8 @@ enum tr_rc survey_journal(const char *dir, const struct store_identity *id,
     (void)snprintf(path, sizeof(path), "%s/journal", dir);
     w.j.dir = path;
     w.j.salt = id->salt;
-    tr_buf_init(&w.prefix, sizeof(struct record_head) +
-                               RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&w.prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     tr_buf_init(&w.events, BLOCK_MOST + 1);
     enum tr_rc rc = journal_list(path, &list, &n, err);
     for (size_t i = 0; i < n && rc == TR_OK; i++)

@@ -55,8 +55,7 @@ static void work(struct tr_store *s, struct tr_group *list, int64_t fence)
     bool flush = false;
     bool long_since = s->freeze_bytes >= FREEZE_SEGMENTS * (uint64_t)s->options.segment_bytes;
 
-    enum tr_rc rc =
-        dedup_freeze(&s->dedup, s->journal.last_seq, long_since, &flush, &err);
+    enum tr_rc rc = dedup_freeze(&s->dedup, s->journal.last_seq, long_since, &flush, &err);
     if (flush) {
         s->freeze_bytes = 0;
         store_tell_keeper(s);

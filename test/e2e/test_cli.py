@@ -37,7 +37,7 @@ def test_round_trip(server, tmp_path):
     export = server.cli("export", "create", *mine, "-f", body, "--json")
     assert export["name"] == "to files" and export["interval"] == "every 5 seconds"
     assert export["destination"]["config"]["exclude_events"] == ["noise"]
-    assert [e["id"] for e in server.cli("export", "list", *mine, "--json")] == [export["id"]]
+    assert [e["id"] for e in server.cli("export", "list", *mine, "--json")["results"]] == [export["id"]]
     assert export["id"] in server.cli("export", "list", *mine)
     assert server.cli("export", "list") == server.cli("export", "list", "--project", 1)
 
@@ -48,14 +48,14 @@ def test_round_trip(server, tmp_path):
     assert sorted(r["uuid"] for r in rows) == sorted(ids)
 
     on = (*mine, "--export", export["id"])
-    done = wait_for(lambda: [r for r in server.cli("run", "list", *on, "--status", "Completed", "--json")
+    done = wait_for(lambda: [r for r in server.cli("run", "list", *on, "--status", "Completed", "--json")["results"]
                              if r["records_completed"]], 20)
     shown = server.cli("run", "show", *on, done[0]["id"], "--json")
     assert shown["account"]["stored"] == 6 and shown["account"]["excluded"] == 1 and shown["account"]["balanced"]
     table = server.cli("run", "list", *on)
     assert done[0]["id"] in table and "Completed" in table
     assert server.cli("run", "logs", *on, done[0]["id"], "--json") is not None
-    assert server.cli("run", "rejects", *on, done[0]["id"], "--json") == []
+    assert server.cli("run", "rejects", *on, done[0]["id"], "--json")["results"] == []
 
     report = server.cli("verify", *on, "--json")
     assert report["ok"] and report["intervals"]["ok"] >= 1
@@ -66,7 +66,7 @@ def test_round_trip(server, tmp_path):
     assert server.cli("export", "show", *mine, export["id"], "--json")["paused"] is True
     server.cli("export", "unpause", *mine, export["id"], "--backfill")
     server.cli("export", "delete", *mine, export["id"])
-    assert server.cli("export", "list", *mine, "--json") == []
+    assert server.cli("export", "list", *mine, "--json")["results"] == []
 
 
 def test_json_bodies_and_standard_input(server, tmp_path):
@@ -142,7 +142,7 @@ def test_a_backfill_that_fails_exits_1(server):
     done = subprocess.Popen([binary(), "backfill", "create", "--export", export["id"], "--start", f"{end[:10]}T00:00:00Z",
                              "--end", end, "--wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env={"TAILRACE_SERVER": server.url, "TAILRACE_TOKEN": server.owner_token})
-    made = wait_for(lambda: server.cli("backfill", "list", "--export", export["id"], "--json"), 20)[0]
+    made = wait_for(lambda: server.cli("backfill", "list", "--export", export["id"], "--json")["results"], 20)[0]
     server.cli("backfill", "cancel", made["id"], "--export", export["id"])
     out, err = done.communicate(timeout=30)
     assert done.returncode == 1 and "did not complete" in err

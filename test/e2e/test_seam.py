@@ -92,10 +92,9 @@ def test_a_backfill_across_the_seam(server, place):
 
 def test_changes_of_schedule_and_pauses_leave_no_gap(server, place):
     destination, found = place
+    export = server.create_export(destination)
+    path = f"{EXPORTS}{export['id']}/"
     with Stream(server) as stream:
-        export = server.create_export(destination)
-        path = f"{EXPORTS}{export['id']}/"
-        begin = now_of(server)
         time.sleep(6)
         server.api("PATCH", path, {"interval": "every 10 seconds"})
         time.sleep(4)
@@ -107,8 +106,6 @@ def test_changes_of_schedule_and_pauses_leave_no_gap(server, place):
         server.api("PATCH", path, {"interval": "every 5 seconds", "timezone": "UTC"})
         time.sleep(3)
     all_delivered_through(server, export, now_of(server))
-    # What was sent between the start of the interval of creation and now is there, once.
-    assert begin
     once(found(), stream.sent)
     report = server.cli("verify", "--export", export["id"], "--json")
     assert report["ok"], report
@@ -135,9 +132,9 @@ def test_another_table_is_another_target(server, warehouse):
 
 def test_a_changed_filter_holds_from_now_on(server, place):
     destination, found = place
+    export = server.create_export(destination)
     with Stream(server) as stream:
-        export = server.create_export(destination)
-        time.sleep(7)
+        time.sleep(6)
         server.api("PATCH", f"{EXPORTS}{export['id']}/",
                    {"destination": {"config": {"exclude_events": ["noise"]}}})
         changed = len(stream.sent)
@@ -145,7 +142,7 @@ def test_a_changed_filter_holds_from_now_on(server, place):
     all_delivered_through(server, export, now_of(server))
     got = collections.Counter(found())
     assert [u for u, n in got.items() if n > 1] == []
-    late = stream.sent[changed + 2000 // 20 * 4:]
+    late = stream.sent[changed + 4:]  # the four may have been on their way
     noise = {u for i, u in enumerate(stream.sent) if i % 2 == 1}
     assert not set(late) & noise & set(got)
     assert set(stream.sent) - noise <= set(got)

@@ -38,6 +38,17 @@ struct tr_range file_entry_range(const json_t *entry)
     return r;
 }
 
+void file_facts_json(json_t *entry, const struct file_facts *facts)
+{
+    char sha256[2 * FILE_SHA256 + 1];
+
+    for (size_t i = 0; i < FILE_SHA256; i++)
+        (void)snprintf(sha256 + 2 * i, 3, "%02x", facts->sha256[i]);
+    (void)json_object_set_new(entry, "rows", json_integer((json_int_t)facts->rows));
+    (void)json_object_set_new(entry, "bytes", json_integer((json_int_t)facts->bytes));
+    (void)json_object_set_new(entry, "sha256", json_string(sha256));
+}
+
 static bool is_manifest(const json_t *manifest)
 {
     const json_t *files = json_object_get(manifest, "files");

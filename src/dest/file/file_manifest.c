@@ -71,15 +71,14 @@ static json_t *entry_json(const struct tr_key *key, enum tr_compression c,
                           const struct file_facts *facts)
 {
     char name[FILE_NAME];
-    char sha256[2 * FILE_SHA256 + 1];
 
     file_chunk_name(key->range, c, name);
-    for (size_t i = 0; i < FILE_SHA256; i++)
-        (void)snprintf(sha256 + 2 * i, 3, "%02x", facts->sha256[i]);
-    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "name", name, "compression",
-                     tr_compression_name(c), "start", file_time_json(key->range.lo), "end",
-                     file_time_json(key->range.hi), "rows", (json_int_t)facts->rows, "bytes",
-                     (json_int_t)facts->bytes, "sha256", sha256);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:o, s:o}", "name", name, "compression", tr_compression_name(c),
+                  "start", file_time_json(key->range.lo), "end", file_time_json(key->range.hi));
+    if (entry != NULL)
+        file_facts_json(entry, facts);
+    return entry;
 }
 
 /* ---- the list ---- */

@@ -112,6 +112,8 @@ json_t *file_time_json(int64_t t);
 /* Of a file that a manifest lists; checked by file_manifest_read. */
 struct tr_range file_entry_range(const json_t *entry);
 
+void file_facts_json(json_t *entry, const struct file_facts *facts);
+
 /* *ret stays NULL when there is no such file. */
 TR_MUST_USE enum tr_rc file_manifest_read(const char *path, json_t **ret, struct tr_err *err);
 /* Sums up "rows" and "bytes", and puts it in its place whole and durably. */
@@ -128,6 +130,16 @@ TR_MUST_USE enum tr_rc file_lock(const struct tr_ctx *cx, const struct file_dest
 TR_MUST_USE enum tr_rc file_replace_older(const struct tr_ctx *cx, const struct file_dest *d,
                                           const struct tr_key *run, const json_t *files,
                                           struct tr_err *err);
+
+/* ---- file_trim.c ---- */
+
+/* Rewrites a file of rows without those whose instant lies in one of the ranges. *ret_done is
+ * false, and the file as it was, when the rows do not tell their instants. */
+TR_MUST_USE enum tr_rc file_trim(const struct tr_ctx *cx, const struct file_dest *d,
+                                 const struct tr_uuid *export_id, const char *folder,
+                                 const char *name, enum tr_compression c,
+                                 const struct tr_range *cut, size_t n, bool *ret_done,
+                                 struct file_facts *ret, struct tr_err *err);
 
 /* ---- operations ---- */
 

@@ -74,50 +74,79 @@ static json_t *cover_json(const struct cover *c)
     return list;
 }
 
-enum change { SAME, LESS, GONE, NO_MEMORY };
+/* One manifest of an older generation while it is cut. */
+struct cutting {
+    const struct tr_ctx *cx;
+    const struct file_dest *d;
+    const struct tr_uuid *export_id;
+    const char *folder;
+    const struct cover *fresh;
+    json_t *gone; /* names of files that are covered wholly */
+    bool changed;
+};
 
-/* "except" of an entry: ranges whose rows a newer generation holds. */
-static enum change cut_entry(json_t *entry, const struct cover *fresh)
+/* A file that is covered in part is written anew without the rows that a newer generation holds.
+ * "except" says which ranges these are; where rows do not tell their instant, it is all there is.
+ */
+static enum tr_rc trim_entry(struct cutting *c, json_t *entry, const struct cover *all,
+                             struct tr_err *err)
+{
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    const char *compression = json_string_value(json_object_get(entry, "compression"));
+    enum tr_compression kind;
+    struct file_facts facts;
+    bool done = false;
+
+    if (strchr(name, '/') != NULL || strlen(name) >= FILE_NAME ||
+        !tr_compression_parse(compression, &kind))
+        return tr_fail(err, TR_REFUSED, "file.bad_manifest",
+                       "look at it, move it away, and retry the run",
+                       "a manifest in %s lists a file that is not its own", c->folder);
+    enum tr_rc rc = file_trim(c->cx, c->d, c->export_id, c->folder, name, kind, all->v, all->n,
+                              &done, &facts, err);
+    if (rc != TR_OK)
+        return rc;
+    if (done)
+        file_facts_json(entry, &facts);
+    (void)json_object_set_new(entry, "except", cover_json(all));
+    return TR_OK;
+}
+
+/* *ret_gone: nothing of the entry is left. An entry of an empty range holds nothing and stays. */
+static enum tr_rc cut_entry(struct cutting *c, json_t *entry, bool *ret_gone, struct tr_err *err)
 {
     struct tr_range whole = file_entry_range(entry);
     struct cover met;
     struct cover all;
+    enum tr_rc rc = TR_OK;
 
-    if (!cover_make(&met, whole, fresh, NULL))
-        return NO_MEMORY;
+    if (!cover_make(&met, whole, c->fresh, NULL))
+        return tr_fail_oom(err);
     bool meets = met.n != 0;
     free(met.v);
-    /* A file of an empty range holds nothing: it stays. */
     if (!meets)
-        return SAME;
-    if (!cover_make(&all, whole, fresh, json_object_get(entry, "except")))
-        return NO_MEMORY;
-    bool gone = all.n == 1 && all.v[0].lo == whole.lo && all.v[0].hi == whole.hi;
-    if (!gone)
-        (void)json_object_set_new(entry, "except", cover_json(&all));
+        return TR_OK;
+    if (!cover_make(&all, whole, c->fresh, json_object_get(entry, "except")))
+        return tr_fail_oom(err);
+    c->changed = true;
+    *ret_gone = all.n == 1 && all.v[0].lo == whole.lo && all.v[0].hi == whole.hi;
+    if (!*ret_gone)
+        rc = trim_entry(c, entry, &all, err);
     free(all.v);
-    return gone ? GONE : LESS;
+    return rc;
 }
 
-/* Takes the covered entries out of files and adds their names to gone. */
-static enum tr_rc cut_files(json_t *files, const struct cover *fresh, json_t *gone,
-                            bool *ret_changed, struct tr_err *err)
+static enum tr_rc cut_files(struct cutting *c, json_t *files, struct tr_err *err)
 {
     for (size_t i = json_array_size(files); i-- > 0;) {
         json_t *entry = json_array_get(files, i);
-        switch (cut_entry(entry, fresh)) {
-        case SAME:
-            break;
-        case LESS:
-            *ret_changed = true;
-            break;
-        case GONE:
-            *ret_changed = true;
-            (void)json_array_append(gone, json_object_get(entry, "name"));
+        bool gone = false;
+        enum tr_rc rc = cut_entry(c, entry, &gone, err);
+        if (rc != TR_OK)
+            return rc;
+        if (gone) {
+            (void)json_array_append(c->gone, json_object_get(entry, "name"));
             (void)json_array_remove(files, i);
-            break;
-        case NO_MEMORY:
-            return tr_fail_oom(err);
         }
     }
     return TR_OK;
@@ -135,24 +164,22 @@ static void remove_files(const char *folder, const json_t *gone)
     }
 }
 
-static enum tr_rc cut_manifest(const struct file_dest *d, const struct tr_key *run,
-                               const char *folder, const char *name, const struct cover *fresh,
-                               struct tr_err *err)
+static enum tr_rc cut_manifest(struct cutting *c, const char *name, struct tr_err *err)
 {
     char path[FILE_PATH];
     json_t *manifest = NULL;
-    json_t *gone = json_array();
-    bool changed = false;
 
-    file_join(folder, name, path);
+    c->gone = json_array();
+    c->changed = false;
+    file_join(c->folder, name, path);
     enum tr_rc rc = file_manifest_read(path, &manifest, err);
     if (rc == TR_OK && manifest != NULL)
-        rc = cut_files(json_object_get(manifest, "files"), fresh, gone, &changed, err);
-    if (rc == TR_OK && changed)
-        rc = file_manifest_write(d, &run->export_id, folder, name, manifest, err);
+        rc = cut_files(c, json_object_get(manifest, "files"), err);
+    if (rc == TR_OK && c->changed)
+        rc = file_manifest_write(c->d, c->export_id, c->folder, name, manifest, err);
     if (rc == TR_OK)
-        remove_files(folder, gone);
-    json_decref(gone);
+        remove_files(c->folder, c->gone);
+    json_decref(c->gone);
     json_decref(manifest);
     return rc;
 }
@@ -179,6 +206,9 @@ static enum tr_rc cut_folder(const struct tr_ctx *cx, const struct file_dest *d,
 {
     DIR *dir = opendir(folder);
     struct tr_range hull = { fresh->v[0].lo, fresh->v[fresh->n - 1].hi };
+    struct cutting c = {
+        .cx = cx, .d = d, .export_id = &run->export_id, .folder = folder, .fresh = fresh
+    };
     enum tr_rc rc = TR_OK;
     struct dirent *e;
 
@@ -189,7 +219,7 @@ static enum tr_rc cut_folder(const struct tr_ctx *cx, const struct file_dest *d,
             continue;
         rc = file_may_go_on(cx, err);
         if (rc == TR_OK)
-            rc = cut_manifest(d, run, folder, e->d_name, fresh, err);
+            rc = cut_manifest(&c, e->d_name, err);
     }
     (void)closedir(dir);
     return rc;

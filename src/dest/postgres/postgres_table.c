@@ -267,6 +267,21 @@ static enum tr_rc prepare_table(const struct tr_ctx *cx, struct pg_dest *d,
     return rc;
 }
 
+/* The server converts to the database's encoding and refuses what that does not have. */
+static void notice_encoding(struct pg_dest *d, struct tr_notice_sink *notices)
+{
+    const char *encoding = PQparameterStatus(d->conn, "server_encoding");
+    char text[160];
+
+    if (notices == NULL || encoding == NULL || strcmp(encoding, "UTF8") == 0)
+        return;
+    (void)snprintf(
+        text, sizeof(text),
+        "the database's encoding is %s: rows with characters it does not have are rejected",
+        encoding);
+    notices->notice(notices, text);
+}
+
 /* Two exports that start at once must not both create: one lock for each schema, held until the
  * transaction ends. */
 static enum tr_rc lock_schema(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err)
@@ -414,6 +429,7 @@ enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     d->copy_sql = pg_table_copy_sql(d, &d->fit);
     if (d->copy_sql == NULL)
         return tr_fail_oom(err);
+    notice_encoding(d, notices);
     d->prepared = true;
     return TR_OK;
 }

@@ -136,6 +136,18 @@ static enum tr_rc finish(struct engine *e, const struct tr_backfill *b, struct t
     return rc;
 }
 
+/* An export that is not on the list: deleted, or so new that the list is older. */
+static enum tr_rc end_if_deleted(struct engine *e, const struct tr_backfill *b, struct tr_err *err)
+{
+    struct tr_export_row row = { 0 };
+    enum tr_rc rc = e->meta->ops->export_get(e->meta, &b->export_id, &row, err);
+
+    tr_buf_fini(&row.buf);
+    if (rc != TR_OK || !row.deleted)
+        return rc;
+    return e->meta->ops->backfill_finish(e->meta, &b->id, TR_RUN_CANCELLED, engine_now(e), err);
+}
+
 static enum tr_rc expand_one(struct engine *e, struct tr_backfill *b, bool *ret_made,
                              struct tr_err *err)
 {
@@ -145,8 +157,7 @@ static enum tr_rc expand_one(struct engine *e, struct tr_backfill *b, bool *ret_
     struct tally t;
 
     if (k == NULL)
-        return e->meta->ops->backfill_finish(e->meta, &b->id, TR_RUN_CANCELLED, engine_now(e),
-                                             err);
+        return end_if_deleted(e, b, err);
     if (k->broken)
         return TR_OK;
     enum tr_rc rc = tally_runs(e, b, open_states, MAX_OPEN, &t, err);
@@ -175,8 +186,10 @@ enum tr_rc engine_expand(struct engine *e, struct tr_err *err)
     static const struct tr_uuid nil;
     struct backfills list = { 0 };
     bool made = false;
-    enum tr_rc rc = e->meta->ops->backfill_list(e->meta, &nil, collect, &list, err);
+    enum tr_rc rc = engine_refresh(e, err);
 
+    if (rc == TR_OK)
+        rc = e->meta->ops->backfill_list(e->meta, &nil, collect, &list, err);
     if (rc == TR_OK && list.failed)
         rc = tr_fail_oom(err);
     for (size_t i = 0; i < list.n && rc == TR_OK; i++)

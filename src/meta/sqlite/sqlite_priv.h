@@ -77,6 +77,13 @@ enum tr_rc meta_chunk_absent(struct tr_meta *, const struct tr_run *, uint32_t, 
 enum tr_rc meta_reject_list(struct tr_meta *, const struct tr_uuid *, int,
                             bool (*)(void *, const struct tr_reject *), void *, struct tr_err *);
 
+/* orphan.c */
+enum tr_rc meta_orphan_list(struct tr_meta *, const struct tr_run *, uint64_t, struct tr_orphan **,
+                            size_t *, struct tr_err *);
+enum tr_rc meta_orphan_settle(struct tr_meta *, const struct tr_run *, uint64_t,
+                              const struct tr_orphan *, const struct tr_account *, int64_t,
+                              struct tr_err *);
+
 /* delivered.c */
 enum tr_rc meta_delivered_list(struct tr_meta *, const struct tr_uuid *, uint64_t, struct tr_range,
                                bool (*)(void *, const struct tr_delivered *), void *,

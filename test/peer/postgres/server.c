@@ -47,6 +47,19 @@ void server_disconnect(void)
     answer = NULL;
 }
 
+void server_use(const char *database)
+{
+    const char *const keys[] = { "host", "port", "user", "password", "dbname", NULL };
+    const char *const values[] = { PQhost(admin), PQport(admin), PQuser(admin),
+                                   PQpass(admin), database,      NULL };
+
+    drop_place();
+    PGconn *next = PQconnectdbParams(keys, values, 0);
+    PQfinish(admin);
+    admin = next;
+    server_do("SET client_min_messages = warning");
+}
+
 json_t *server_fresh(void)
 {
     drop_place();

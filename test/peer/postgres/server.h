@@ -10,6 +10,8 @@
 /* NULL: connected; else why not. */
 const char *server_connect(void);
 void server_disconnect(void);
+/* Goes on as administrator of another database of the same server. */
+void server_use(const char *database);
 
 /* Makes an empty schema and a user that may use it and create in it, nothing else; drops those of
  * the call before. Returns the configuration of a destination there. */

@@ -277,6 +277,33 @@ static void other_types_of_columns_take_the_same_values(void **state)
     }
 }
 
+static void a_database_in_another_encoding_takes_what_it_can(void **state)
+{
+    char *home = strdup(server_ask("SELECT current_database()"));
+
+    (void)state;
+    server_do("DROP DATABASE IF EXISTS tr_latin1");
+    server_do("CREATE DATABASE tr_latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    server_use("tr_latin1");
+    struct loader *l = loader_new(server_fresh());
+    struct rows *r = rows_new(10, 1, 40);
+    struct tr_key key = rows_key();
+    r->batch.col[TR_EVENT_EVENT].str[3] = TR_STR("\xC3\xA4");                 /* in Latin-1 */
+    r->batch.col[TR_EVENT_EVENT].str[4] = TR_STR("\xE2\x82\xAC");             /* not in it */
+    r->batch.col[TR_EVENT_PROPERTIES].str[5] = TR_STR("{\"v\":\"\\u20ac\"}"); /* nor escaped */
+    must(loader_prepare(l, NULL), l);
+    assert_true(loader_noticed(l, "encoding is LATIN1"));
+    must(loader_deliver_all(l, &key, &r->batch), l);
+    assert_int_equal(l->receipt.delivered, 8);
+    assert_int_equal(l->receipt.rejected, 2);
+    assert_int_equal(server_number("SELECT count(*) FROM %S.events WHERE event = chr(228)"), 1);
+    loader_free(l);
+    rows_free(r);
+    server_use(home);
+    server_do("DROP DATABASE tr_latin1 WITH (FORCE)");
+    free(home);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_row_repaired_twice_counts_once),
         cmocka_unit_test(nesting_as_deep_as_capture_takes_it),
         cmocka_unit_test(the_server_agrees_about_numbers),
+        cmocka_unit_test(a_database_in_another_encoding_takes_what_it_can),
         cmocka_unit_test(other_types_of_columns_take_the_same_values),
     };
     const char *why = server_connect();

@@ -826,6 +826,10 @@ MORTAL(run_finish,
        (struct tr_meta * m, const struct tr_run *r, uint64_t target, bool deliver,
         struct tr_err *err),
        (m, r, target, deliver, err))
+MORTAL(orphan_settle,
+       (struct tr_meta * m, const struct tr_run *r, uint64_t target, const struct tr_orphan *o,
+        const struct tr_account *a, int64_t now, struct tr_err *err),
+       (m, r, target, o, a, now, err))
 MORTAL(backfill_finish,
        (struct tr_meta * m, const struct tr_uuid *id, enum tr_run_state state, int64_t now,
         struct tr_err *err),
@@ -846,6 +850,7 @@ static void make_mortal(void)
     fakes.mortal.chunk_done = mortal_chunk_done;
     fakes.mortal.chunk_absent = mortal_chunk_absent;
     fakes.mortal.run_finish = mortal_run_finish;
+    fakes.mortal.orphan_settle = mortal_orphan_settle;
     fakes.mortal.backfill_finish = mortal_backfill_finish;
     fakes.meta->ops = &fakes.mortal;
 }

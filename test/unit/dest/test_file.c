@@ -163,6 +163,11 @@ static struct tr_receipt deliver(struct tr_dest *d, struct tr_key key, size_t n,
     struct tr_load *l = NULL;
     struct rows *r = rows_new(n, (uint32_t)(key.range.lo / HOUR), 300);
 
+    for (size_t i = 0; i < n; i++) { /* spread over the chunk */
+        int64_t at = key.range.lo + (int64_t)i * (key.range.hi - key.range.lo) / (int64_t)n;
+        r->batch.col[TR_EVENT_INSERTED_AT].i64[i] = at;
+        r->batch.col[TR_EVENT_CREATED_AT].i64[i] = at;
+    }
     must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
     if (replace)
         must(l->ops->remove(&cx, l, r->batch.col[TR_EVENT_UUID].uuid, n, &err), &err);
@@ -217,6 +222,17 @@ static json_int_t entry_number(const json_t *m, size_t i, const char *what)
 {
     return json_integer_value(
         json_object_get(json_array_get(json_object_get(m, "files"), i), what));
+}
+
+static void sha_is(const struct tr_buf *bytes, const char *want)
+{
+    char hex[65] = "";
+    unsigned char sha[32];
+
+    (void)SHA256((const unsigned char *)bytes->p, bytes->n, sha);
+    for (size_t k = 0; k < 32; k++)
+        (void)snprintf(hex + 2 * k, 3, "%02x", sha[k]);
+    assert_string_equal(want, hex);
 }
 
 /* ---- tests ---- */
@@ -336,16 +352,11 @@ static void the_manifest_lists_what_counts(void **state)
     assert_int_equal(json_integer_value(json_object_get(m, "rows")), ROWS + 2);
     for (size_t i = 0; i < 2; i++) {
         char name[PATH_BYTES];
-        char hex[65] = "";
-        unsigned char sha[32];
         (void)snprintf(name, sizeof(name), "g0/%s", entry_text(m, i, "name"));
         struct tr_buf bytes = read_file(name);
         assert_int_equal(entry_number(m, i, "rows"), receipts[i].delivered);
         assert_int_equal(entry_number(m, i, "bytes"), bytes.n);
-        (void)SHA256((const unsigned char *)bytes.p, bytes.n, sha);
-        for (size_t k = 0; k < 32; k++)
-            (void)snprintf(hex + 2 * k, 3, "%02x", sha[k]);
-        assert_string_equal(entry_text(m, i, "sha256"), hex);
+        sha_is(&bytes, entry_text(m, i, "sha256"));
         tr_buf_fini(&bytes);
     }
     assert_string_equal(entry_text(m, 1, "start"), "2026-11-21T09:30:00.000000Z");
@@ -407,8 +418,14 @@ static void a_replacement_takes_the_old_rows_out(void **state)
     assert_int_equal(json_array_size(except), 1);
     assert_string_equal(json_string_value(json_object_get(json_array_get(except, 0), "end")),
                         "2026-11-21T09:30:00.000000Z");
+    assert_int_equal(entry_number(m, 0, "rows"), ROWS / 2);
+    struct tr_buf left = read_file("g0/" NINE_TO_TEN ".jsonl");
+    assert_int_equal(entry_number(m, 0, "bytes"), left.n);
+    assert_null(memmem(left.p, left.n, "T09:2", 5));
+    assert_non_null(memmem(left.p, left.n, "T09:30:00.000000Z", 17));
+    sha_is(&left, entry_text(m, 0, "sha256"));
+    tr_buf_fini(&left);
     json_decref(m);
-    assert_true(there("g0/" NINE_TO_TEN ".jsonl"));
     /* The rest of it: the old file is covered and goes; the other hour stays. */
     run_of(d, 2, NINE + HOUR / 2, NINE + HOUR, true);
     m = manifest("g0/" NINE_TO_TEN "_manifest.json");
@@ -423,6 +440,27 @@ static void a_replacement_takes_the_old_rows_out(void **state)
     m = manifest("g2/20261121T090000.000000Z-20261121T093000.000000Z_manifest.json");
     assert_true(json_is_true(json_object_get(m, "replaces")));
     json_decref(m);
+    d->ops->close(d);
+}
+
+static void rows_without_instants_are_only_excepted(void **state)
+{
+    struct tr_projection p = { .schema = &tr_schema_events, .n = 1, .name = { "uuid" } };
+    struct tr_dest *d = open_with(conf);
+    struct tr_ctx cx = in_time();
+    struct tr_err err = { 0 };
+
+    (void)state;
+    p.column[0] = TR_EVENT_UUID;
+    must(d->ops->prepare(&cx, d, &p, NULL, &err), &err);
+    run_of(d, 0, NINE, NINE + HOUR, false);
+    run_of(d, 1, NINE, NINE + HOUR / 2, true);
+    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    assert_int_equal(entry_number(m, 0, "rows"), ROWS);
+    assert_non_null(json_object_get(json_array_get(json_object_get(m, "files"), 0), "except"));
+    json_decref(m);
+    run_of(d, 1, NINE + HOUR / 2, NINE + HOUR, true);
+    assert_false(there("g0/" NINE_TO_TEN ".jsonl"));
     d->ops->close(d);
 }
 
@@ -748,6 +786,7 @@ int main(void)
         CASE(the_manifest_lists_what_counts),
         CASE(a_later_run_of_the_interval_keeps_what_is_listed),
         CASE(a_replacement_takes_the_old_rows_out),
+        CASE(rows_without_instants_are_only_excepted),
         CASE(an_addition_takes_nothing_out),
         CASE(a_file_that_is_not_whole_is_absent),
         CASE(a_change_of_compression_loses_no_chunk),

@@ -155,7 +155,7 @@ static void it_stops_when_told(void **state)
 
 static void what_the_store_does_not_hold_is_refused(void **state)
 {
-    static const struct tr_schema other = { .name = "persons" };
+    static const struct tr_schema other = { .model = TR_MODEL_PERSONS, .name = "persons" };
     struct tr_ctx cx = in_time();
     struct tr_stream *in = NULL;
     struct tr_err err = { 0 };
@@ -165,7 +165,7 @@ static void what_the_store_does_not_hold_is_refused(void **state)
     (void)state;
     assert_int_equal(source->ops->read(&cx, source, PROJECT, &other, open, 1, &in, &err),
                      TR_INVALID);
-    assert_string_equal(err.id, "source.no_model");
+    assert_string_equal(err.id, "source.no_such_model");
     assert_int_equal(source->ops->read(&cx, source, PROJECT, &tr_schema_events, open, 1, &in, &err),
                      TR_INVALID);
     assert_string_equal(err.id, "store.not_closed");

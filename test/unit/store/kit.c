@@ -233,7 +233,8 @@ int64_t kit_fence(struct kit *k)
     return t;
 }
 
-size_t kit_read(struct kit *k, int32_t project, struct tr_range range, uint64_t *numbers, size_t cap)
+size_t kit_read(struct kit *k, int32_t project, struct tr_range range, uint64_t *numbers,
+                size_t cap)
 {
     struct tr_store_reader *r;
     struct tr_err err = { 0 };

@@ -30,9 +30,9 @@ void kit_fini(struct kit *k);
 
 struct kit_event {
     int32_t project;
-    uint64_t number;      /* tells the uuid */
-    const char *event;    /* NULL: "e<number % 7>" */
-    const char *more;     /* put into properties as it is: ",\"a\":1"; NULL: nothing */
+    uint64_t number;   /* tells the uuid */
+    const char *event; /* NULL: "e<number % 7>" */
+    const char *more;  /* put into properties as it is: ",\"a\":1"; NULL: nothing */
     enum tr_outcome outcome;
 };
 
@@ -47,8 +47,8 @@ enum tr_rc kit_send_group(struct kit *k, struct tr_group *g, struct tr_err *err)
 /* One group, submitted and waited for. */
 enum tr_rc kit_send(struct kit *k, struct kit_event *events, size_t n, struct tr_err *err);
 enum tr_rc kit_send_refused(struct kit *k, int32_t project, uint32_t refused, struct tr_err *err);
-/* n new events of a project with numbers from `first` on, in groups of `per`; asserts that all of them
- * are stored. */
+/* n new events of a project with numbers from `first` on, in groups of `per`; asserts that all of
+ * them are stored. */
 void kit_store(struct kit *k, int32_t project, uint64_t first, size_t n, size_t per);
 
 /* Packs one event as kit_send does. */
@@ -61,7 +61,8 @@ int64_t kit_fence(struct kit *k);
 
 /* Numbers of a project's events in [lo, hi), in the order read; asserts that instants increase.
  * Returns how many (at most cap are written). */
-size_t kit_read(struct kit *k, int32_t project, struct tr_range range, uint64_t *numbers, size_t cap);
+size_t kit_read(struct kit *k, int32_t project, struct tr_range range, uint64_t *numbers,
+                size_t cap);
 /* Everything of the project so far. */
 size_t kit_read_all(struct kit *k, int32_t project, uint64_t *numbers, size_t cap);
 

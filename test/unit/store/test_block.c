@@ -25,7 +25,8 @@ static void init(struct fixture *f, uint32_t n)
         kit_pack(&f->raw, &e, i % 50);
         tr_event_stamp(f->raw.p + at, 1000 + 3 * (int64_t)i);
     }
-    f->row = (struct block_row){ .project = 4, .n = n, .lo = 1000, .hi = 1000 + 3 * (int64_t)(n - 1) };
+    f->row =
+        (struct block_row){ .project = 4, .n = n, .lo = 1000, .hi = 1000 + 3 * (int64_t)(n - 1) };
     assert_ok(block_pack(f->c, tr_buf_view(&f->raw), &f->row, &f->packed, &err_));
 }
 

@@ -1,5 +1,6 @@
-/* The process is killed, at any time and at every kill point: what was acknowledged is there once, and
- * nothing is there twice. The killed process is a child; what it acknowledged is in shared memory. */
+/* The process is killed, at any time and at every kill point: what was acknowledged is there once,
+ * and nothing is there twice. The killed process is a child; what it acknowledged is in shared
+ * memory. */
 #include "kit.h"
 
 #include <signal.h>
@@ -104,8 +105,8 @@ static void check(struct kit *k, struct shared *sh)
 
 static struct shared *share(void)
 {
-    struct shared *sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *sh =
+        mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     assert_ptr_not_equal(sh, MAP_FAILED);
     return sh;
@@ -158,10 +159,9 @@ static void nothing_acknowledged_is_lost_or_doubled_by_a_kill_at_any_time(void *
 static void a_kill_at_every_point_loses_and_doubles_nothing(void **state)
 {
     static const char *const points[] = {
-        "journal.before_write", "journal.written",   "journal.synced",
-        "journal.rotated",      "seal.before_commit", "seal.committed",
-        "derived.before_commit", "dedup.flushed",    "dedup.manifest",
-        "dedup.merged",
+        "journal.before_write", "journal.written", "journal.synced",        "journal.rotated",
+        "seal.before_commit",   "seal.committed",  "derived.before_commit", "dedup.flushed",
+        "dedup.manifest",       "dedup.merged",
     };
     static const int passes[] = { 1, 2, 5 };
 

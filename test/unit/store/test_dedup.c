@@ -11,10 +11,9 @@ enum { SEED = 42 };
 
 static struct dedup_limits limits(size_t table, uint64_t events, uint64_t mask)
 {
-    return (struct dedup_limits){ .hash = { SEED, mask },
-                                  .table_entries = table,
-                                  .max_events = events,
-                                  .max_age_us = 1000000 };
+    return (struct dedup_limits){
+        .hash = { SEED, mask }, .table_entries = table, .max_events = events, .max_age_us = 1000000
+    };
 }
 
 static struct dedup_key key(int32_t project, uint64_t number)
@@ -281,8 +280,7 @@ static void damage_in_a_run_or_the_manifest_is_an_error_never_a_wrong_answer(voi
         struct dedup_entry e;
         bool found;
         dedup_view_begin(&d, &v);
-        enum tr_rc rc =
-            dedup_find(&v, dedup_hash_key(&l.hash, &one), &one, &found, &e, &err);
+        enum tr_rc rc = dedup_find(&v, dedup_hash_key(&l.hash, &one), &one, &found, &e, &err);
         dedup_view_end(&v, true);
         assert_true(rc == TR_REFUSED || found);
         failed += rc != TR_OK;

@@ -74,8 +74,7 @@ static enum tr_rc recover(struct fixture *f, struct seen *seen, struct tr_err *e
     struct journal_visitor visitor = { see, seen };
 
     *seen = (struct seen){ 0 };
-    enum tr_rc rc =
-        journal_open(&j, f->folder, f->epoch, f->salt, 64 << 20, 0, &visitor, err);
+    enum tr_rc rc = journal_open(&j, f->folder, f->epoch, f->salt, 64 << 20, 0, &visitor, err);
     if (rc == TR_OK)
         journal_close(&j);
     return rc;
@@ -186,8 +185,13 @@ static void bytes_of_a_client_that_look_like_a_record_are_none(void **state)
     union {
         struct record_head h;
         char bytes[64];
-    } forged = { .h = { .magic = RECORD_MAGIC, .type = RECORD_GROUP, .seq = 1000, .commit = 1000,
-                        .first_stamp = 5, .last_stamp = 5, .event_format = 1 } };
+    } forged = { .h = { .magic = RECORD_MAGIC,
+                        .type = RECORD_GROUP,
+                        .seq = 1000,
+                        .commit = 1000,
+                        .first_stamp = 5,
+                        .last_stamp = 5,
+                        .event_format = 1 } };
 
     (void)state;
     make(&f, 3, 1, 400, 64 << 20);

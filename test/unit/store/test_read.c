@@ -1,4 +1,5 @@
-/* Reading and planning: bounds, cuts that do not depend on sealing, and a reader beside the keeper. */
+/* Reading and planning: bounds, cuts that do not depend on sealing, and a reader beside the keeper.
+ */
 #include "kit.h"
 
 #include <stdlib.h>
@@ -91,8 +92,8 @@ static void a_plan_is_the_same_before_and_after_sealing_and_a_restart(void **sta
 {
     static const struct {
         uint64_t rows, bytes;
-    } limits[] = { { 1, 1 << 30 }, { 7, 1 << 30 }, { 100, 1 << 30 }, { 1 << 20, 5000 },
-                   { 1 << 20, 60000 }, { 50, 20000 }, { 1 << 20, 1 << 30 }, { 10, 0 } };
+    } limits[] = { { 1, 1 << 30 },     { 7, 1 << 30 }, { 100, 1 << 30 },     { 1 << 20, 5000 },
+                   { 1 << 20, 60000 }, { 50, 20000 },  { 1 << 20, 1 << 30 }, { 10, 0 } };
     struct kit k;
     struct tr_part *before = calloc(PARTS, sizeof(*before));
     struct tr_part *after = calloc(PARTS, sizeof(*after));
@@ -118,8 +119,7 @@ static void a_plan_is_the_same_before_and_after_sealing_and_a_restart(void **sta
             uint64_t rows = 0;
             for (size_t p = 0; p < n; p++) {
                 struct events part;
-                assert_int_equal(before[p].range.lo,
-                                 p == 0 ? range.lo : before[p - 1].range.hi);
+                assert_int_equal(before[p].range.lo, p == 0 ? range.lo : before[p - 1].range.hi);
                 assert_true(before[p].rows <= limits[i].rows);
                 assert_true(before[p].bytes <= limits[i].bytes || before[p].rows == 1);
                 if (n < 100) {
@@ -197,14 +197,12 @@ static void the_extent_is_the_first_and_the_last_event(void **state)
         for (size_t i = 0; i < EVENTS; i += 97)
             for (size_t j = i + 1; j < EVENTS; j += 211) {
                 struct tr_range range = { all.at[i], all.at[j] };
-                assert_int_equal(
-                    tr_store_extent(k.s, 1, range, &any, &first, &last, &err), TR_OK);
+                assert_int_equal(tr_store_extent(k.s, 1, range, &any, &first, &last, &err), TR_OK);
                 assert_true(any);
                 assert_int_equal(first, all.at[i]);
                 assert_int_equal(last, all.at[j - 1]);
                 range = (struct tr_range){ all.at[i] + 1, all.at[i] + 1 };
-                assert_int_equal(
-                    tr_store_extent(k.s, 1, range, &any, &first, &last, &err), TR_OK);
+                assert_int_equal(tr_store_extent(k.s, 1, range, &any, &first, &last, &err), TR_OK);
                 assert_false(any);
             }
         kit_seal_all(&k);
@@ -304,8 +302,7 @@ static void text_values_are_unescaped_and_json_values_are_left_as_they_are(void 
         assert_true(tr_str_is(b->col[TR_EVENT_SET_ONCE].str[0], "{\"b\":[2]}"));
         assert_true(tr_str_is(b->col[TR_EVENT_IP].str[0], "10.1.2.3"));
         assert_true(tr_str_is(b->col[TR_EVENT_ELEMENTS_CHAIN].str[0], "a:nth=\"1\";\xc3\xa9"));
-        assert_true(
-            tr_str_is(b->col[TR_EVENT_ELEMENTS].str[0], "\"a:nth=\\\"1\\\";\\u00e9\""));
+        assert_true(tr_str_is(b->col[TR_EVENT_ELEMENTS].str[0], "\"a:nth=\\\"1\\\";\\u00e9\""));
         assert_true(tr_str_is(b->col[TR_EVENT_DISTINCT_ID].str[0], "d\xc3\xa9"));
         assert_int_equal(b->col[TR_EVENT_TIMESTAMP].i64[0], -5);
         tr_store_read_close(r);

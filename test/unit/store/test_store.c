@@ -49,15 +49,14 @@ static void sealing_and_a_restart_change_nothing_for_readers(void **state)
     kit_fini(&k);
 }
 
-static void a_copy_of_an_event_is_a_duplicate_and_another_one_under_its_uuid_a_conflict(void **state)
+static void
+a_copy_of_an_event_is_a_duplicate_and_another_one_under_its_uuid_a_conflict(void **state)
 {
     struct kit k;
     struct tr_err err = { 0 };
     struct kit_event events[] = {
-        { .project = 1, .number = 1 },
-        { .project = 1, .number = 1 },
-        { .project = 2, .number = 1 },
-        { .project = 1, .number = 1, .event = "other" },
+        { .project = 1, .number = 1 }, { .project = 1, .number = 1 },
+        { .project = 2, .number = 1 }, { .project = 1, .number = 1, .event = "other" },
         { .project = 1, .number = 2 },
     };
     static const enum tr_outcome first[] = { TR_EVENT_STORED, TR_EVENT_DUPLICATE, TR_EVENT_STORED,
@@ -106,8 +105,9 @@ static void an_idle_clock_is_closed_by_a_fence_that_survives_a_restart(void **st
 
 static void every_column_comes_out_as_it_went_in(void **state)
 {
-    static const char properties[] = "{\"$ip\":\"10.1.2.3\",\"x\":54.10,\"$set\":{\"a\":1},"
-                                     "\"$set_once\":{\"b\":2},\"$elements_chain\":\"a\\\"b\\u00e9\"}";
+    static const char properties[] =
+        "{\"$ip\":\"10.1.2.3\",\"x\":54.10,\"$set\":{\"a\":1},"
+        "\"$set_once\":{\"b\":2},\"$elements_chain\":\"a\\\"b\\u00e9\"}";
     struct kit k;
     struct tr_err err = { 0 };
     struct tr_store_reader *r;
@@ -167,7 +167,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_stored_is_read_in_order_from_the_journal),
         cmocka_unit_test(sealing_and_a_restart_change_nothing_for_readers),
-        cmocka_unit_test(a_copy_of_an_event_is_a_duplicate_and_another_one_under_its_uuid_a_conflict),
+        cmocka_unit_test(
+            a_copy_of_an_event_is_a_duplicate_and_another_one_under_its_uuid_a_conflict),
         cmocka_unit_test(an_idle_clock_is_closed_by_a_fence_that_survives_a_restart),
         cmocka_unit_test(every_column_comes_out_as_it_went_in),
         cmocka_unit_test(a_range_that_is_not_closed_or_below_the_floor_is_refused),
