@@ -317,12 +317,18 @@ int main(int argc, char **argv)
         tr_clock_sleep_us(100000);
     struct tr_range whole = { first, tr_store_closed_through(b.s) };
     uint64_t rows;
+    int64_t read_cpu = thread_cpu_us(pthread_self());
     int64_t read_us = read_all(&b, 1, whole, &rows);
+    read_cpu = thread_cpu_us(pthread_self()) - read_cpu;
     struct tr_range tenth = { first, first + (whole.hi - first) / 10 };
     uint64_t tenth_rows;
     int64_t tenth_us = read_all(&b, 1, tenth, &tenth_rows);
+    int64_t memcpy_cpu = thread_cpu_us(pthread_self());
     int64_t memcpy_us = floor_memcpy(groups, n, bytes);
+    int64_t write_cpu = thread_cpu_us(pthread_self());
     int64_t write_us = floor_write(argv[1], groups, n, bytes, per_sync);
+    memcpy_cpu = write_cpu - memcpy_cpu;
+    write_cpu = thread_cpu_us(pthread_self()) - write_cpu;
     struct tr_store_status st;
     struct rusage usage;
     tr_store_status(b.s, &st);
@@ -332,9 +338,9 @@ int main(int argc, char **argv)
                  "\"history\":%" PRIu64 ",\"projects\":%d,\"dedup_runs\":%" PRIu64 ",\n",
                  events, b.stored, bytes_each, history, b.projects, st.dedup_runs);
     (void)printf(" \"events_per_s\":%.0f,\"syncs\":%" PRId64 ",\"sync_s\":%.3f,"
-                 "\"writer_cpu_us_per_event\":%.3f,\"keeper_cpu_us_per_event\":%.3f,\n",
+                 "\"groups_per_sync\":%.1f,\n",
                  (double)events / seconds(us), syncs, seconds(sync_us),
-                 (double)cpu / (double)events, (double)keeper_cpu / (double)events);
+                 (double)events / (double)b.per / (double)(syncs > 0 ? syncs : 1));
     (void)printf(" \"memcpy_events_per_s\":%.0f,\"write_fdatasync_events_per_s\":%.0f,"
                  "\"of_write_fdatasync\":%.2f,\n",
                  (double)events / seconds(memcpy_us), (double)events / seconds(write_us),
@@ -344,6 +350,11 @@ int main(int argc, char **argv)
                  rows, (double)rows / seconds(read_us), tenth_rows,
                  (double)tenth_rows / seconds(tenth_us),
                  (double)rows / seconds(read_us) / ((double)events / seconds(memcpy_us)));
+    (void)printf(" \"cpu_us_per_event\":{\"writer\":%.3f,\"keeper\":%.3f,\"read\":%.3f,"
+                 "\"floor_memcpy\":%.3f,\"floor_write_fdatasync\":%.3f},\n",
+                 (double)cpu / (double)events, (double)keeper_cpu / (double)events,
+                 (double)read_cpu / (double)(rows > 0 ? rows : 1),
+                 (double)memcpy_cpu / (double)events, (double)write_cpu / (double)events);
     (void)printf(" \"max_rss_mib\":%ld,\"block_bytes_each\":%.0f}\n", usage.ru_maxrss / 1024,
                  (double)st.block_bytes / (double)(st.events > 0 ? st.events : 1));
     tr_store_close(b.s);

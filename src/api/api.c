@@ -15,7 +15,9 @@ TR_COUNTER(requests_refused, "tailrace_api_errors_total{class=\"4xx\"}",
 TR_COUNTER(requests_failed, "tailrace_api_errors_total{class=\"5xx\"}",
            "API answers that were errors.");
 
-enum { MAX_QUEUED = 256, MAX_WORKERS = 64, MAX_ANSWER = 64 << 20 };
+/* Requests up to SMALL_REQUEST bytes are worked on even when bodies fill the budget: a person must
+ * be able to look at a busy server. */
+enum { MAX_QUEUED = 256, SMALL_REQUEST = 4096, MAX_WORKERS = 64, MAX_ANSWER = 64 << 20 };
 
 /* One request on its way: made on a loop, worked on by a worker, answered on that loop. */
 struct job {
@@ -28,6 +30,7 @@ struct job {
     bool slow;
     int status;
     struct tr_buf out, headers;
+    size_t n; /* of bytes */
     char bytes[];
 };
 
@@ -208,6 +211,8 @@ static void work(struct job *j)
 
 static void job_free(struct job *j)
 {
+    if (j->api->o.bodies != NULL)
+        tr_budget_give(j->api->o.bodies, j->n);
     tr_buf_fini(&j->out);
     tr_buf_fini(&j->headers);
     free(j);
@@ -310,6 +315,9 @@ static struct job *job_new(struct tr_api *a, struct tr_http_request *req)
     if (j == NULL)
         return NULL;
     char *at = j->bytes;
+    if (a->o.bodies != NULL)
+        tr_budget_force(a->o.bodies, n);
+    j->n = n;
     j->api = a;
     j->req = req;
     j->loop = req->loop;
@@ -357,8 +365,11 @@ void tr_api_request(struct tr_api *a, struct tr_http_request *req)
         return;
     }
     tr_http_drop_body(req);
+    /* The copy is charged already, the body is given back: what is in use now is the truth. */
+    bool fits = a->o.bodies == NULL || j->n <= SMALL_REQUEST ||
+                atomic_load(&a->o.bodies->used) <= a->o.bodies->max;
     tr_monitor_enter(&a->monitor);
-    bool taken = !a->stop && a->waiting < MAX_QUEUED;
+    bool taken = !a->stop && fits && a->waiting < MAX_QUEUED;
     if (taken) {
         *a->last = j;
         a->last = &j->next;

@@ -276,7 +276,7 @@ enum tr_rc api_export_create(struct api_call *c, struct tr_err *err)
     if (!paused &&
         c->meta->ops->export_pause(c->meta, &id, false, tr_clock_wall_us(), err) != TR_OK)
         return tr_wrap(err, "start the export");
-    api_log(c, "info", &id, NULL, "created: %s, every %s", d.e->target_text,
+    api_log(c, "info", &id, NULL, "created: %s, interval %s", d.e->target_text,
             json_string_value(json_object_get(d.body, "interval")));
     api_wake_engine(c);
     c->status = 201;

@@ -62,7 +62,7 @@ static const struct app_option {
       "a wall clock that steps further makes the server not ready" },
     { "accept-clock", SWITCH, AT(accept_clock), NULL, 0, 0,
       "the wall clock is right as it is now, whatever it was before" },
-    { "segment-bytes", BYTES, AT(segment_bytes), "64MiB", 1 << 20, INT64_C(1) << 31,
+    { "segment-bytes", BYTES, AT(segment_bytes), "64MiB", 65536, INT64_C(1) << 31,
       "size of a journal file" },
     { "seal-bytes", BYTES, AT(seal_bytes), "16MiB", 65536, INT64_C(1) << 31,
       "unsealed journal that starts a sealing" },

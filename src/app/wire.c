@@ -212,6 +212,7 @@ static enum tr_rc start_faces(struct app *a, struct tr_err *err)
         .store = a->store,
         .workers = (int)a->o.api_workers,
         .max_body_bytes = (size_t)a->o.max_api_body_bytes,
+        .bodies = &a->bodies,
         .projects_changed = projects_changed,
         .arg = a,
     };

@@ -1,9 +1,9 @@
-/* From the bytes of a capture request to events. Pure: no socket, no clock, no store; what it needs of
- * the world comes in struct tr_capture_in. One file per dialect: posthog.c (v0), posthog_v1.c.
+/* From the bytes of a capture request to events. Pure: no socket, no clock, no store; what it needs
+ * of the world comes in struct tr_capture_in. One file per dialect: posthog.c (v0), posthog_v1.c.
  *
  * A request with one bad event is refused whole, as the real server does (v1 answers per event).
- * Events go packed (model/event.h) straight into the caller's buffer; on failure that buffer is as long
- * as it was before the call.
+ * Events go packed (model/event.h) straight into the caller's buffer; on failure that buffer is as
+ * long as it was before the call.
  */
 #ifndef TR_CAPTURE_CAPTURE_H
 #define TR_CAPTURE_CAPTURE_H
@@ -23,13 +23,13 @@ struct tr_capture_in {
     struct tr_str request_time;     /* v1: PostHog-Request-Timestamp, new in each attempt; n == 0:
                                        the body's created_at is when it was sent */
     struct tr_str body;
-    const char *ip;                 /* of the client, numeric */
-    int64_t now;                    /* wall clock, microseconds UTC */
-    const uint8_t *random;          /* 16 random bytes: seed of the ids made here */
-    size_t max_inflated;            /* limit of a decoded body */
-    size_t max_event_bytes;         /* packed bytes of one event; default 1 MB (docs/capture.md) */
-    size_t max_depth;               /* JSON nesting allowed */
-    struct tr_budget *budget;       /* decoded bodies are charged here; may be NULL */
+    const char *ip;           /* of the client, numeric */
+    int64_t now;              /* wall clock, microseconds UTC */
+    const uint8_t *random;    /* 16 random bytes: seed of the ids made here */
+    size_t max_inflated;      /* limit of a decoded body */
+    size_t max_event_bytes;   /* packed bytes of one event; default 1 MB (docs/capture.md) */
+    size_t max_depth;         /* JSON nesting allowed */
+    struct tr_budget *budget; /* decoded bodies are charged here; may be NULL */
 };
 
 /* Scratch of one loop: buffers that are kept between requests. */
@@ -43,7 +43,7 @@ typedef bool tr_token_lookup(void *arg, struct tr_str token, int32_t *ret_projec
 /* v1 only: what becomes of one event of the request. */
 struct tr_capture_verdict {
     struct tr_uuid uuid;
-    bool refused;        /* "drop"; otherwise the event is in rows as number index */
+    bool refused; /* "drop"; otherwise the event is in rows as number index */
     uint32_t index;
     const char *details; /* static text or NULL */
 };
@@ -58,19 +58,21 @@ struct tr_capture_out {
     uint32_t *at;        /* offsets of the packed events in rows; scratch's memory, events long */
     struct tr_capture_verdict *verdicts; /* v1; scratch's memory */
     uint32_t n_verdicts;
-    bool no_memory_now;  /* the budget is spent: hold the request and try again later */
+    bool no_memory_now; /* the budget is spent: hold the request and try again later */
 };
 
-/* v0: all legacy and current PostHog routes. On failure err->id says which answer: "capture.no_token",
- * "capture.bad_token", "capture.unknown_token" (401), "capture.too_large" (413), everything else 400;
- * err->cause is the text of the answer. no_memory_now comes with TR_THROTTLED. */
+/* v0: all legacy and current PostHog routes. On failure err->id says which answer:
+ * "capture.no_token", "capture.bad_token", "capture.unknown_token" (401), "capture.too_large"
+ * (413), everything else 400; err->cause is the text of the answer. no_memory_now comes with
+ * TR_THROTTLED. */
 TR_MUST_USE enum tr_rc tr_capture_posthog(const struct tr_capture_in *in, tr_token_lookup *lookup,
                                           void *lookup_arg, struct tr_capture_scratch *scratch,
                                           struct tr_capture_out *out, struct tr_err *err);
 
 /* POST /i/v1/analytics/events. Errors as above, "capture.bad_encoding" is 415. */
-TR_MUST_USE enum tr_rc tr_capture_posthog_v1(const struct tr_capture_in *in, tr_token_lookup *lookup,
-                                             void *lookup_arg, struct tr_capture_scratch *scratch,
+TR_MUST_USE enum tr_rc tr_capture_posthog_v1(const struct tr_capture_in *in,
+                                             tr_token_lookup *lookup, void *lookup_arg,
+                                             struct tr_capture_scratch *scratch,
                                              struct tr_capture_out *out, struct tr_err *err);
 
 #endif

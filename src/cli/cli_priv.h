@@ -74,7 +74,14 @@ json_t *cli_read_body(const char *path);
 json_t *cli_yaml(const char *text, size_t n, char *why, size_t cap);
 
 /* out.c */
-enum cli_kind { CLI_TEXT, CLI_COUNT, CLI_BYTES, CLI_TIME, CLI_FLAG };
+enum cli_kind {
+    CLI_TEXT,
+    CLI_NOTE, /* text; the column goes when no row has any */
+    CLI_COUNT,
+    CLI_BYTES,
+    CLI_TIME,
+    CLI_FLAG
+};
 struct cli_column {
     const char *title;
     const char *path; /* "progress.total_runs" */
@@ -86,8 +93,8 @@ void cli_table(FILE *out, const json_t *rows, const struct cli_column *columns,
 /* One object as "title  value" lines. */
 void cli_fields(FILE *out, const json_t *object, const struct cli_column *columns);
 void cli_print_json(const json_t *j);
-/* The usual end of an object, or of a list with its "results": as JSON, or as fields or a table. Takes
- * answer. */
+/* The usual end of an object, or of a list with its "results": as JSON, or as fields or a table.
+ * Takes answer. */
 int cli_show(const struct cli *c, json_t *answer, const struct cli_column *columns);
 int cli_show_list(const struct cli *c, json_t *answer, const struct cli_column *columns,
                   const char *when_empty);

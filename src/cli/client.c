@@ -17,6 +17,25 @@ static size_t receive(char *p, size_t size, size_t n, void *arg)
     return b->failed ? 0 : size * n;
 }
 
+/* On this machine: the owner's token in a folder here is for no other server. */
+static bool is_local(const char *server)
+{
+    static const char *const hosts[] = { "127.", "localhost", "[::1]" };
+    const char *host = strstr(server, "://");
+
+    host = host == NULL ? server : host + 3;
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        size_t n = strlen(hosts[i]);
+        if (strncmp(host, hosts[i], n) != 0)
+            continue;
+        /* "127.evil.example" and "localhost.evil.example" are elsewhere. */
+        n += strspn(host + n, i == 0 ? "0123456789." : "");
+        if (host[n] == '\0' || host[n] == ':' || host[n] == '/')
+            return true;
+    }
+    return false;
+}
+
 /* The token given, or the owner's where the server's data folder is at hand. */
 static bool find_token(const struct cli *c, char *out, size_t cap)
 {
@@ -27,6 +46,8 @@ static bool find_token(const struct cli *c, char *out, size_t cap)
 
     if (c->token != NULL)
         return snprintf(out, cap, "%s", c->token) < (int)cap;
+    if (!is_local(c->server))
+        return false;
     (void)snprintf(path, sizeof(path), "%s/owner-token",
                    folder == NULL || folder[0] == '\0' ? "tailrace-data" : folder);
     tr_buf_init(&b, 1024);

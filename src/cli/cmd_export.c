@@ -151,7 +151,7 @@ int cli_export_logs(struct cli *c)
     static const struct cli_column columns[] = {
         { "TIME", "timestamp", CLI_TIME },
         { "LEVEL", "level", CLI_TEXT },
-        { "RUN", "run_id", CLI_TEXT },
+        { "RUN", "run_id", CLI_NOTE },
         { "MESSAGE", "message", CLI_TEXT },
         { .title = NULL },
     };
@@ -175,8 +175,8 @@ int cli_export_test(struct cli *c)
     static const struct cli_column columns[] = {
         { "STEP", "name", CLI_TEXT },
         { "RESULT", "status", CLI_TEXT },
-        { "MESSAGE", "message", CLI_TEXT },
-        { "HINT", "hint", CLI_TEXT },
+        { "MESSAGE", "message", CLI_NOTE },
+        { "HINT", "hint", CLI_NOTE },
         { .title = NULL },
     };
     json_t *answer = NULL;

@@ -13,7 +13,7 @@ const struct cli_column cli_run_columns[] = {
     { "BYTES", "bytes_exported", CLI_BYTES },
     { "TRIES", "attempts", CLI_COUNT },
     { "FINISHED", "finished_at", CLI_TIME },
-    { "ERROR", "latest_error", CLI_TEXT },
+    { "ERROR", "latest_error", CLI_NOTE },
     { .title = NULL },
 };
 

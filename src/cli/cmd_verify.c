@@ -11,7 +11,7 @@ static const struct cli_column plain[] = {
     { "DELIVERED", "there", CLI_COUNT },
     { "EXCLUDED", "account.excluded", CLI_COUNT },
     { "REJECTED", "account.rejected", CLI_COUNT },
-    { "", "text", CLI_TEXT },
+    { "WHAT", "text", CLI_NOTE },
     { .title = NULL },
 };
 
@@ -26,7 +26,7 @@ static const struct cli_column recounted[] = {
     { "EXPECTED", "expected_there", CLI_COUNT },
     { "FOUND", "found_there", CLI_COUNT },
     { "COPIES", "copies_there", CLI_COUNT },
-    { "", "text", CLI_TEXT },
+    { "WHAT", "text", CLI_NOTE },
     { .title = NULL },
 };
 

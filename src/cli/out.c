@@ -1,4 +1,5 @@
 /* Output for people: aligned tables, fields, readable times and sizes. */
+#include <ctype.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,15 @@ void cli_cell(const json_t *value, enum cli_kind kind, struct tr_buf *out)
         tr_buf_printf(out, "%.3g", json_real_value(value));
     } else if (json_is_boolean(value)) {
         tr_buf_z(out, json_is_true(value) ? "yes" : "no");
+    } else if (json_is_array(value) && json_array_size(value) > 0 &&
+               json_is_string(json_array_get(value, 0))) {
+        size_t i = 0;
+        json_t *item = NULL;
+        json_array_foreach((json_t *)(uintptr_t)value, i, item)
+        {
+            tr_buf_z(out, i == 0 ? "" : ", ");
+            cli_cell(item, kind, out);
+        }
     } else if (json_is_array(value) || json_is_object(value)) {
         char *text = json_dumps(value, JSON_COMPACT);
         tr_buf_z(out, text == NULL ? "" : text);
@@ -126,11 +136,45 @@ static void print_cell(FILE *out, const char *p, size_t n, size_t room, bool rig
     (void)fputs(last ? "\n" : "  ", out);
 }
 
+static bool is_empty(const json_t *value)
+{
+    return value == NULL || json_is_null(value) ||
+           (json_is_string(value) && json_string_length(value) == 0);
+}
+
+/* The columns that have something to say, and how wide each is. */
+static size_t lay_out(const json_t *rows, const struct cli_column *columns,
+                      struct cli_column shown[MAX_COLUMNS], size_t room[MAX_COLUMNS],
+                      struct tr_buf *cell)
+{
+    size_t n = 0;
+
+    for (const struct cli_column *c = columns; c->title != NULL && n < MAX_COLUMNS; c++) {
+        bool any = c->kind != CLI_NOTE;
+        size_t i = 0;
+        json_t *row = NULL;
+
+        room[n] = width(c->title, strlen(c->title));
+        json_array_foreach((json_t *)(uintptr_t)rows, i, row)
+        {
+            const json_t *value = cli_at(row, c->path);
+            tr_buf_clear(cell);
+            cli_cell(value, c->kind, cell);
+            size_t w = width(cell->p, cell->n);
+            room[n] = w > room[n] ? w : room[n];
+            any = any || !is_empty(value);
+        }
+        if (any)
+            shown[n++] = *c;
+    }
+    return n;
+}
+
 void cli_table(FILE *out, const json_t *rows, const struct cli_column *columns,
                const char *when_empty)
 {
+    struct cli_column shown[MAX_COLUMNS];
     size_t room[MAX_COLUMNS] = { 0 };
-    size_t n = 0;
     size_t i = 0;
     json_t *row = NULL;
     struct tr_buf cell;
@@ -140,26 +184,16 @@ void cli_table(FILE *out, const json_t *rows, const struct cli_column *columns,
         return;
     }
     tr_buf_init(&cell, 1 << 20);
-    for (; columns[n].title != NULL && n < MAX_COLUMNS; n++)
-        room[n] = width(columns[n].title, strlen(columns[n].title));
-    json_array_foreach((json_t *)(uintptr_t)rows, i, row)
-    {
-        for (size_t k = 0; k < n; k++) {
-            tr_buf_clear(&cell);
-            cli_cell(cli_at(row, columns[k].path), columns[k].kind, &cell);
-            size_t w = width(cell.p, cell.n);
-            room[k] = w > room[k] ? w : room[k];
-        }
-    }
+    size_t n = lay_out(rows, columns, shown, room, &cell);
     for (size_t k = 0; k < n; k++)
-        print_cell(out, columns[k].title, strlen(columns[k].title), room[k],
-                   right_aligned(columns[k].kind), k + 1 == n);
+        print_cell(out, shown[k].title, strlen(shown[k].title), room[k],
+                   right_aligned(shown[k].kind), k + 1 == n);
     json_array_foreach((json_t *)(uintptr_t)rows, i, row)
     {
         for (size_t k = 0; k < n; k++) {
             tr_buf_clear(&cell);
-            cli_cell(cli_at(row, columns[k].path), columns[k].kind, &cell);
-            print_cell(out, cell.p, cell.n, room[k], right_aligned(columns[k].kind), k + 1 == n);
+            cli_cell(cli_at(row, shown[k].path), shown[k].kind, &cell);
+            print_cell(out, cell.p, cell.n, room[k], right_aligned(shown[k].kind), k + 1 == n);
         }
     }
     tr_buf_fini(&cell);
@@ -178,8 +212,11 @@ void cli_fields(FILE *out, const json_t *object, const struct cli_column *column
         if (value == NULL || json_is_null(value))
             continue;
         tr_buf_clear(&cell);
+        for (const char *p = c->title; *p != '\0'; p++)
+            tr_buf_ch(&cell, (char)tolower((unsigned char)*p));
+        print_cell(out, cell.p, cell.n, room, false, false);
+        tr_buf_clear(&cell);
         cli_cell(value, c->kind, &cell);
-        print_cell(out, c->title, strlen(c->title), room, false, false);
         print_cell(out, cell.p, cell.n, 0, false, true);
     }
     tr_buf_fini(&cell);

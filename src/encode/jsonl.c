@@ -150,7 +150,9 @@ static enum tr_rc jsonl_rows(struct tr_encoder *e, const struct tr_batch *b, siz
                              struct tr_buf *out, struct tr_reject_sink *rejects,
                              struct tr_encode_stats *stats, struct tr_err *err)
 {
+    static const struct tr_uuid nil;
     const struct jsonl *j = jsonl_of(e);
+    const struct tr_uuid *uuids = b->col[TR_EVENT_UUID].uuid;
 
     for (size_t k = 0; k < j->projection.n; k++)
         if (b->col[j->projection.column[k]].str == NULL)
@@ -167,10 +169,8 @@ static enum tr_rc jsonl_rows(struct tr_encoder *e, const struct tr_batch *b, siz
         }
         out->n = start;
         stats->rejected++;
-        const struct tr_uuid *uuids = b->col[TR_EVENT_UUID].uuid;
         if (rejects != NULL)
-            rejects->reject(rejects, uuids == NULL ? &(struct tr_uuid){ 0 } : &uuids[i],
-                            b->inserted_at[i], why);
+            rejects->reject(rejects, uuids == NULL ? &nil : &uuids[i], b->inserted_at[i], why);
     }
     return TR_OK;
 }

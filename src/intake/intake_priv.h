@@ -103,7 +103,7 @@ bool intake_group_add(struct intake_group *g, const struct tr_capture_out *out,
                       const struct intake_pending *pending);
 void intake_group_refuse(struct intake_group *g, int32_t project, uint32_t events);
 
-/* ---- intake.c ---- */
+/* ---- the loop's state ---- */
 
 /* A request that could not be decoded yet: the budget is spent, or the store has fallen behind. */
 struct intake_waiting {
@@ -150,10 +150,31 @@ struct tr_intake {
     atomic_uint_fast64_t tokens_version;
 };
 
+/* ---- intake.c ---- */
+
+/* Bytes of a body, also inflated. */
+size_t intake_limit(const struct tr_intake *t, enum tr_route route);
+
+/* ---- admit.c ---- */
+
+/* Decodes a request into the filling group, or answers it. False: there is no memory for it now. */
+bool intake_admit(struct intake_loop *l, const struct intake_waiting *w, enum tr_route route);
+void intake_refresh_tokens(struct intake_loop *l);
+
+/* ---- flow.c ---- */
+
+void intake_flow_init(struct intake_loop *l);
+/* Everything that is in flight is answered when it returns. */
+void intake_flow_end(struct intake_loop *l);
+/* What this turn gathered goes to the store, or is held for a while. */
+void intake_flush(struct intake_loop *l);
+/* Keeps a request that cannot be decoded now; w is copied. */
+void intake_wait(struct intake_loop *l, const struct intake_waiting *w);
+
 /* ---- reply.c: every answer goes out through these ---- */
 
-/* A request has come in on a route: counts it. */
 void intake_count_request(enum tr_route route, size_t body_n);
+void intake_count_answer(int status);
 /* more_headers: whole lines, or NULL. */
 void intake_reply(struct intake_loop *l, struct tr_http_request *req, int status,
                   const char *content_type, struct tr_str body, const char *more_headers);

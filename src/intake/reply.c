@@ -53,6 +53,11 @@ void intake_count_request(enum tr_route route, size_t body_n)
         tr_count(&body_bytes, (int64_t)body_n);
 }
 
+void intake_count_answer(int status)
+{
+    tr_count(status < 400 ? &answers_2xx : status < 500 ? &answers_4xx : &answers_5xx, 1);
+}
+
 static const char retry_header[] = "Retry-After: 2\r\n";
 
 void intake_reply(struct intake_loop *l, struct tr_http_request *req, int status,
@@ -67,7 +72,7 @@ void intake_reply(struct intake_loop *l, struct tr_http_request *req, int status
         .body = body,
         .headers = tr_buf_view(&l->headers),
     };
-    tr_count(status < 400 ? &answers_2xx : status < 500 ? &answers_4xx : &answers_5xx, 1);
+    intake_count_answer(status);
     tr_http_reply(req, &response);
 }
 

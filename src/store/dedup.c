@@ -31,8 +31,11 @@ void dedup_set_unref(struct dedup_set *s)
 
 enum tr_rc dedup_sweep(const struct dedup *d, struct tr_err *err)
 {
+    /* The manifest that was found may not be durable yet: it has to be before what it replaced
+     * goes. */
+    if (tr_file_sync_dir(d->dir, err) != TR_OK)
+        return err->rc;
     DIR *dir = opendir(d->dir);
-
     if (dir == NULL)
         return tr_fail_errno(err, errno, "open folder %s", d->dir);
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
@@ -97,14 +100,6 @@ void dedup_close(struct dedup *d)
     *d = (struct dedup){ 0 };
 }
 
-void dedup_stop(struct dedup *d)
-{
-    tr_monitor_enter(&d->monitor);
-    d->closing = true;
-    tr_monitor_tell(&d->monitor);
-    tr_monitor_leave(&d->monitor);
-}
-
 void dedup_view_begin(struct dedup *d, struct dedup_view *ret)
 {
     tr_monitor_enter(&d->monitor);
@@ -167,8 +162,7 @@ enum tr_rc dedup_freeze(struct dedup *d, uint64_t last_seq, bool at_once, bool *
     if (d->active->n < full && !at_once)
         return TR_OK;
     tr_monitor_enter(&d->monitor);
-    while (d->frozen != NULL && d->active->n >= DEDUP_OVERFLOW * full && !d->flush_failed &&
-           !d->closing)
+    while (d->frozen != NULL && d->active->n >= DEDUP_OVERFLOW * full && !d->flush_failed)
         (void)tr_monitor_wait(&d->monitor, -1);
     if (d->frozen == NULL) {
         struct dedup_table *next = dedup_table_new(&d->limits.hash, full);

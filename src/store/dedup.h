@@ -41,7 +41,6 @@ struct dedup {
     uint64_t frozen_seq;
     uint64_t next_id;
     bool flush_failed;
-    bool closing;
 };
 
 TR_MUST_USE enum tr_rc dedup_open(struct dedup *d, const char *dir,
@@ -49,8 +48,6 @@ TR_MUST_USE enum tr_rc dedup_open(struct dedup *d, const char *dir,
 void dedup_close(struct dedup *d);
 /* Removes files that the manifest does not name: never finished, or merged into another. */
 TR_MUST_USE enum tr_rc dedup_sweep(const struct dedup *d, struct tr_err *err);
-/* Nobody waits from now on. */
-void dedup_stop(struct dedup *d);
 
 /* ---- the writer's thread (and recovery) ---- */
 

@@ -29,11 +29,12 @@ enum tr_rc derived_open(struct derived *d, const char *path, struct tr_err *err)
                               " through INTEGER NOT NULL) WITHOUT ROWID;" COUNTS_SCHEMA,
                               err);
     int64_t seq = 0;
+    int64_t through = 0;
     if (rc == TR_OK)
         rc = store_sql_int64(d->db, "SELECT seq FROM applied WHERE name = 'counts'", 0, &seq, err);
     if (rc == TR_OK)
         rc = store_sql_int64(d->db, "SELECT through FROM applied WHERE name = 'counts'", 0,
-                             &d->applied_through, err);
+                             &through, err);
     if (rc == TR_OK)
         rc = store_sql_prepare(d->db, "REPLACE INTO applied VALUES('counts', ?, ?)",
                                &d->set_applied, err);
@@ -43,7 +44,9 @@ enum tr_rc derived_open(struct derived *d, const char *path, struct tr_err *err)
         derived_close(d);
         return tr_wrap(err, "state.db");
     }
-    d->applied_seq = d->durable_seq = (uint64_t)seq;
+    d->applied_seq = (uint64_t)seq;
+    atomic_init(&d->durable_seq, d->applied_seq);
+    atomic_init(&d->applied_through, through);
     return TR_OK;
 }
 
@@ -85,8 +88,9 @@ static enum tr_rc commit(struct derived *d, uint64_t seq, int64_t through, struc
     if (rc != TR_OK && sqlite3_get_autocommit(d->db) == 0)
         (void)sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
     if (rc == TR_OK) {
-        d->applied_seq = d->durable_seq = seq;
-        d->applied_through = through;
+        d->applied_seq = seq;
+        atomic_store(&d->durable_seq, seq);
+        atomic_store(&d->applied_through, through);
     }
     return rc;
 }
@@ -134,13 +138,14 @@ static enum tr_rc catch_up(struct derived *d, struct tr_err *err)
     bool more = true;
     while (more && rc == TR_OK) {
         uint64_t seq = d->applied_seq;
-        int64_t through = d->applied_through;
+        int64_t through = atomic_load(&d->applied_through);
         rc = gather(d, &c, &seq, &through, &more, err);
-        if (rc == TR_OK && (counts_gathered(d->counts) || seq - d->durable_seq >= IDLE_RECORDS))
+        if (rc == TR_OK &&
+            (counts_gathered(d->counts) || seq - atomic_load(&d->durable_seq) >= IDLE_RECORDS))
             rc = commit(d, seq, through, err);
         if (rc == TR_OK) {
             d->applied_seq = seq;
-            d->applied_through = through;
+            atomic_store(&d->applied_through, through);
         }
         counts_forget(d->counts);
     }
@@ -169,7 +174,6 @@ enum tr_rc derived_counts(struct derived *d, int32_t project, struct tr_range ra
 
 void derived_position(struct derived *d, struct derived_position *ret)
 {
-    (void)pthread_mutex_lock(&d->lock);
-    *ret = (struct derived_position){ d->durable_seq, d->applied_through };
-    (void)pthread_mutex_unlock(&d->lock);
+    *ret =
+        (struct derived_position){ atomic_load(&d->durable_seq), atomic_load(&d->applied_through) };
 }

@@ -20,9 +20,10 @@ struct derived {
     struct journal *journal;
     struct counts *counts;
     struct tr_buf prefix;
-    uint64_t applied_seq;    /* seen by the user */
-    int64_t applied_through; /* everything below is in it */
-    uint64_t durable_seq;    /* and in state.db */
+    uint64_t applied_seq; /* seen by the user */
+    /* Read without the lock, which is held while state.db is written: */
+    atomic_int_fast64_t applied_through; /* everything below is in it */
+    atomic_uint_fast64_t durable_seq;    /* what is in state.db for good */
 };
 
 /* Reads the position; attach before anything is applied. */

@@ -191,13 +191,12 @@ static enum tr_rc begin_segment(struct journal *j, struct tr_err *err)
     return TR_OK;
 }
 
-static void stop_after_failed_sync(const struct journal *j, const struct segment *g, int error)
+static void stop(const struct journal *j, const struct segment *g, const char *call, int error)
 {
-    (void)fprintf(
-        stderr,
-        "tailrace: fdatasync %s/%s failed: %s; what is on disk is unknown, so the process "
-        "stops here. No event of that write was acknowledged; a restart recovers\n",
-        j->dir, g->name, strerrordesc_np(error));
+    (void)fprintf(stderr,
+                  "tailrace: %s %s/%s failed: %s; what is on disk is unknown, so the process "
+                  "stops here. No event of that write was acknowledged; a restart recovers\n",
+                  call, j->dir, g->name, strerrordesc_np(error));
     abort();
 }
 
@@ -231,12 +230,12 @@ enum tr_rc journal_append(struct journal *j, struct iovec *v, int n_v,
     TR_KILL_POINT("journal.before_write");
     if (tr_file_pwritev_all(g->fd, v, n_v, at, err) != TR_OK) {
         if (ftruncate(g->fd, at) != 0)
-            stop_after_failed_sync(j, g, errno);
+            stop(j, g, "ftruncate", errno);
         return tr_wrap(err, "%s/%s", j->dir, g->name);
     }
     TR_KILL_POINT("journal.written");
     if (fdatasync(g->fd) != 0)
-        stop_after_failed_sync(j, g, errno);
+        stop(j, g, "fdatasync", errno);
     TR_KILL_POINT("journal.synced");
     publish(j, g, heads, n);
     return TR_OK;

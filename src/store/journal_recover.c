@@ -73,11 +73,20 @@ static enum tr_rc read_record(struct recovery *r, const struct segment *g, uint6
     return TR_OK;
 }
 
+/* What was found in the last segment may be in the page cache only: its writer died before the
+ * sync. From now on it counts as stored, so it has to last. */
+static enum tr_rc make_durable(struct recovery *r, struct segment *g, struct tr_err *err)
+{
+    if (fsync(g->fd) != 0)
+        return tr_fail_errno(err, errno, "fsync %s/%s", r->j->dir, g->name);
+    return tr_file_sync_dir(r->j->dir, err);
+}
+
 static enum tr_rc cut(struct recovery *r, struct segment *g, uint64_t at, struct tr_err *err)
 {
-    if (ftruncate(g->fd, (off_t)at) != 0 || fsync(g->fd) != 0)
+    if (ftruncate(g->fd, (off_t)at) != 0)
         return tr_fail_errno(err, errno, "cut the torn end of %s/%s", r->j->dir, g->name);
-    return TR_OK;
+    return make_durable(r, g, err);
 }
 
 /* r->prefix and r->events hold the record at `at`, which is sound and of a whole commit. */
@@ -115,7 +124,7 @@ static enum tr_rc end_of_whole(struct recovery *r, struct segment *g, uint64_t c
                                uint64_t at, uint64_t end, bool is_last, struct tr_err *err)
 {
     if (commit_at == end)
-        return TR_OK;
+        return is_last ? make_durable(r, g, err) : TR_OK;
     if (!is_last)
         return damaged(r, g->name, at, "no whole record, and later segments exist", err);
     bool later;

@@ -184,6 +184,9 @@ enum tr_rc store_open_with(const struct tr_store_options *o, const struct clock_
 {
     struct store_identity id;
 
+    /* Its count of allocations takes a global lock; too late when SQLite runs already, and then
+     * fine. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (strlen(o->dir) > STORE_PATH - 64)
         return tr_fail(err, TR_INVALID, "os.path_too_long", NULL, "folder name of %zu bytes",
                        strlen(o->dir));
@@ -236,7 +239,6 @@ void tr_store_close(struct tr_store *s)
     s->closing = true;
     tr_monitor_tell(&s->queue);
     tr_monitor_leave(&s->queue);
-    dedup_stop(&s->dedup);
     (void)pthread_join(s->writer, NULL);
     tr_monitor_enter(&s->keep);
     s->keep_closing = true;

@@ -195,3 +195,21 @@ def test_run_pages_are_links_that_work(server, tmp_path):
         url = page["next"]
     assert got == want
     assert requests.get(page["previous"], headers=headers, timeout=10).json()["results"][-1]["id"] == want[len(want) - len(page["results"]) - 1]
+
+
+def test_waiting_requests_are_bounded_together(make_server):
+    """Bodies that wait for a worker are charged to the budget, whoever sends them."""
+    import concurrent.futures
+    server = make_server("--body-budget", "2MiB", "--api-workers", "1")
+    before = server.rss_bytes()
+
+    def send(_):
+        return requests.post(server.url + "/api/projects/", data=b'{"name":"' + b"x" * 900_000 + b'"}', timeout=60,
+                             headers={"Authorization": "Bearer nobody"}).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        statuses = set(pool.map(send, range(256)))
+    assert statuses <= {401, 503}, statuses
+    assert 401 in statuses
+    assert server.rss_bytes(peak=True) - before < 200e6  # sanitizers keep what was freed for a while
+    server.api("GET", "/api/projects/")

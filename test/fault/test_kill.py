@@ -10,7 +10,7 @@ from workload import Load, make_event, must_be_once
 
 POINTS = (pathlib.Path(__file__).parent / "kill_points.txt").read_text().split()
 # Small limits, so that a short test rotates, seals, flushes and merges.
-SMALL = ["--segment-bytes", "256KiB", "--seal-bytes", "128KiB", "--dedup-memtable", "512", "--chunk-rows", "300"]
+SMALL = ["--segment-bytes", "256KiB", "--seal-bytes", "128KiB", "--dedup-events", "40000", "--chunk-rows", "300"]
 
 
 def settle(server, destinations, wanted):

@@ -70,7 +70,7 @@ static void begin(void)
     server->o.bodies = &budget;
     server->o.inline_body_bytes = 10000;
     server->o.body_timeout_us = 5000000;
-    server->o.hold_us = 5000000;
+    server->o.hold_us = 20000;
     server->o.drain_us = 5000000;
     server->o.drain_bytes = 30000;
     server->h = (struct tr_http_handler){ .headers = on_headers, .request = on_request };

@@ -1,7 +1,8 @@
 /* The destination "File": rows into files of a folder, one file per chunk.
  *
- *   <path>/<export id>/g<generation>/<lo>-<hi>.jsonl[.gz|.zst]     a chunk
- *   <path>/<export id>/g<generation>/<lo>-<hi>_manifest.json       a run: the files that count
+ *   <path>/<export id>/g<generation>-<epoch>/<lo>-<hi>.jsonl[.gz|.zst]   a chunk
+ *   <path>/<export id>/g<generation>-<epoch>/<lo>-<hi>_manifest.json     a run: the files that
+ * count
  *
  * Names come from the key alone, a file appears whole or not at all, and a chunk counts once the
  * manifest of its run names it. docs/destinations/file.md is the page for people.

@@ -47,10 +47,7 @@ void file_folder(const struct file_dest *d, const struct tr_key *key, char out[F
     char name[FILE_NAME];
 
     file_export_folder(d, &key->export_id, of_export);
-    if (key->epoch <= 1)
-        (void)snprintf(name, sizeof(name), "g%" PRIu32, key->generation);
-    else
-        (void)snprintf(name, sizeof(name), "g%" PRIu32 "-e%" PRIu32, key->generation, key->epoch);
+    (void)snprintf(name, sizeof(name), "g%" PRIu32 "-%08" PRIx32, key->generation, key->epoch);
     file_join(of_export, name, out);
 }
 

@@ -60,8 +60,7 @@ void file_export_folder(const struct file_dest *d, const struct tr_uuid *export_
 /* "<root>/<export id>/tmp" */
 void file_temp_folder(const struct file_dest *d, const struct tr_uuid *export_id,
                       char out[FILE_PATH]);
-/* "<root>/<export id>/g<generation>", with "-e<epoch>" behind it from the store's second epoch on.
- */
+/* "<root>/<export id>/g<generation>-<epoch, 8 hex>" */
 void file_folder(const struct file_dest *d, const struct tr_key *key, char out[FILE_PATH]);
 /* "<lo>-<hi>.jsonl.gz" */
 void file_chunk_name(struct tr_range range, enum tr_compression c, char out[FILE_NAME]);

@@ -225,15 +225,16 @@ static enum tr_rc cut_folder(const struct tr_ctx *cx, const struct file_dest *d,
     return rc;
 }
 
-/* "g3" or "g3-e2" of an older generation. */
-static bool is_older(const char *name, uint32_t generation)
+/* The folder of an older generation. Not of another epoch of the store: what a store told before it
+ * was restored from a backup, it may not be able to tell again. */
+static bool is_older(const char *name, const struct tr_key *run)
 {
-    char *end = NULL;
+    unsigned generation = 0;
+    unsigned epoch = 0;
+    int n = 0;
 
-    if (name[0] != 'g' || name[1] < '0' || name[1] > '9')
-        return false;
-    unsigned long g = strtoul(name + 1, &end, 10);
-    return (*end == '\0' || *end == '-') && g < generation;
+    return sscanf(name, "g%9u-%8x%n", &generation, &epoch, &n) == 2 && name[n] == '\0' &&
+           generation < run->generation && epoch == run->epoch;
 }
 
 enum tr_rc file_replace_older(const struct tr_ctx *cx, const struct file_dest *d,
@@ -252,7 +253,7 @@ enum tr_rc file_replace_older(const struct tr_ctx *cx, const struct file_dest *d
         rc = file_fail(err, errno, "open folder", of_export);
     while (dir != NULL && rc == TR_OK && (e = readdir(dir)) != NULL) {
         char folder[FILE_PATH];
-        if (!is_older(e->d_name, run->generation) || strlen(e->d_name) >= FILE_NAME)
+        if (!is_older(e->d_name, run) || strlen(e->d_name) >= FILE_NAME)
             continue;
         file_join(of_export, e->d_name, folder);
         rc = cut_folder(cx, d, run, folder, &fresh, err);

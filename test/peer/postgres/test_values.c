@@ -277,6 +277,67 @@ static void other_types_of_columns_take_the_same_values(void **state)
     }
 }
 
+/* Objects of random keys (many equal, some escaped) and values, sent as jsonb and as plain text. */
+static size_t random_object(char *at, unsigned *seed, int depth)
+{
+    static const char *const keys[] = { "a",   "b",       "c",       "$set",     "key",
+                                        "KEY", "\\u0061", "aa",      "\xC3\xA4", "ab",
+                                        "",    "longer",  "longest", "a\\\"b" };
+    static const char *const leaves[] = { "1",    "-2.50",  "null",     "\"x\"",    "\"}{][,:\"",
+                                          "true", "[1, 2]", "\"\\\"\"", "\"\\\\\"", "\"\\u00e9\"" };
+    char *p = at;
+    int n = rand_r(seed) % 12;
+
+    *p++ = '{';
+    for (int i = 0; i < n; i++) {
+        p += sprintf(p, "%s\"%s\"%s:", i == 0 ? "" : ", ",
+                     keys[(size_t)rand_r(seed) % 14], /* NOLINT */
+                     rand_r(seed) % 2 == 0 ? " " : "");
+        if (depth > 0 && rand_r(seed) % 4 == 0)
+            p += random_object(p, seed, depth - 1);
+        else
+            p = stpcpy(p, leaves[(size_t)rand_r(seed) % 10]);
+    }
+    *p++ = '}';
+    return (size_t)(p - at);
+}
+
+static void jsonb_holds_what_was_sent(void **state)
+{
+    enum { N = 2000, ROOM = 8192 };
+    struct loader *l = loader_new(server_fresh());
+    struct tr_projection p = { .schema = &tr_schema_events,
+                               .n = 3,
+                               .column = { TR_EVENT_UUID, TR_EVENT_PROPERTIES,
+                                           TR_EVENT_PROPERTIES },
+                               .name = { "uuid", "properties", "raw" } };
+    struct tr_ctx cx = loader_time(20000);
+    struct rows *r = rows_new(N, 1, 40);
+    struct tr_key key = rows_key();
+    char *text = malloc((size_t)N * ROOM);
+    unsigned seed = 20261121;
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < N; i++) {
+        char *at = text + i * ROOM;
+        r->batch.col[TR_EVENT_PROPERTIES].str[i] =
+            (struct tr_str){ at, random_object(at, &seed, 2) };
+    }
+    server_do("CREATE TABLE %S.events (uuid text, properties jsonb, raw text);"
+              "GRANT INSERT ON %S.events TO %U");
+    must(l->dest->ops->prepare(&cx, l->dest, &p, NULL, &l->err), l);
+    must(loader_deliver(l, &key, &r->batch, false), l);
+    assert_int_equal(server_number("SELECT count(*) FROM %S.events"), N);
+    assert_int_equal(
+        server_number(
+            "SELECT count(*) FROM %S.events WHERE properties IS DISTINCT FROM raw::jsonb"),
+        0);
+    free(text);
+    loader_free(l);
+    rows_free(r);
+}
+
 static void a_database_in_another_encoding_takes_what_it_can(void **state)
 {
     char *home = strdup(server_ask("SELECT current_database()"));
@@ -313,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_row_repaired_twice_counts_once),
         cmocka_unit_test(nesting_as_deep_as_capture_takes_it),
         cmocka_unit_test(the_server_agrees_about_numbers),
+        cmocka_unit_test(jsonb_holds_what_was_sent),
         cmocka_unit_test(a_database_in_another_encoding_takes_what_it_can),
         cmocka_unit_test(other_types_of_columns_take_the_same_values),
     };

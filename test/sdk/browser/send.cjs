@@ -22,7 +22,11 @@ async function main() {
         args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
             '--disable-background-networking', '--disable-component-update', '--disable-sync'],
     });
-    const page = await browser.newPage();
+    // The SDK drops events of browsers that call themselves headless, and of automated ones.
+    const page = await browser.newPage({
+        userAgent: `Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/${browser.version()} Safari/537.36`,
+    });
+    await page.addInitScript(() => Object.defineProperty(navigator, 'webdriver', { get: () => false }));
     const problems = [];
     page.on('console', (message) => {
         if (message.text().startsWith('EVENT ')) console.log(message.text().slice(6));

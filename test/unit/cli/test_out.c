@@ -26,6 +26,7 @@ static const struct cell_case {
       "2026-11-21 09:30:00Z" },
     { "a fraction that says something", "\"2026-11-21T09:30:00.120000Z\"", CLI_TIME,
       "2026-11-21 09:30:00.120000Z" },
+    { "lists of words with commas", "[\"a\",\"b\"]", CLI_TEXT, "a, b" },
     { "yes and no", "true", CLI_FLAG, "yes" },
     { "escape sequences do not reach the terminal", "\"a\\u001b[31mb\\nc\"", CLI_TEXT,
       "a [31mb c" },
@@ -72,6 +73,27 @@ static void aligns_columns_by_characters(void **state)
     json_decref(rows);
 }
 
+static void a_note_that_nobody_has_takes_no_room(void **state)
+{
+    static const struct cli_column columns[] = {
+        { "A", "a", CLI_TEXT },
+        { "ERROR", "e", CLI_NOTE },
+        { "HINT", "h", CLI_NOTE },
+        { .title = NULL },
+    };
+    json_t *rows =
+        json_loads("[{\"a\":\"x\",\"e\":null},{\"a\":\"y\",\"h\":\"mend it\"}]", 0, NULL);
+    char text[256] = "";
+    FILE *f = fmemopen(text, sizeof(text), "w");
+
+    (void)state;
+    assert_non_null(rows);
+    cli_table(f, rows, columns, "none");
+    (void)fclose(f);
+    assert_string_equal(text, "A  HINT\nx  -\ny  mend it\n");
+    json_decref(rows);
+}
+
 static void an_empty_table_is_a_sentence(void **state)
 {
     static const struct cli_column columns[] = { { "A", "a", CLI_TEXT }, { .title = NULL } };
@@ -91,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prints_cells),
         cmocka_unit_test(aligns_columns_by_characters),
+        cmocka_unit_test(a_note_that_nobody_has_takes_no_room),
         cmocka_unit_test(an_empty_table_is_a_sentence),
     };
 

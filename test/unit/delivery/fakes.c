@@ -1,8 +1,8 @@
 #include "fakes.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -857,6 +857,23 @@ static void make_mortal(void)
 
 /* ---- all of it ---- */
 
+static pthread_cond_t line_came = PTHREAD_COND_INITIALIZER;
+
+bool fakes_wait_for_lines(const char *part, int times)
+{
+    struct timespec until;
+    int error = 0;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    (void)pthread_mutex_lock(&script_lock);
+    assert_true(fakes.awaited != NULL && strcmp(fakes.awaited, part) == 0);
+    while (fakes.awaited_lines < times && error == 0)
+        error = pthread_cond_timedwait(&line_came, &script_lock, &until);
+    (void)pthread_mutex_unlock(&script_lock);
+    return error == 0;
+}
+
 static void keep_line(void *arg, const char *level, const struct tr_uuid *export_id,
                       const struct tr_uuid *run_id, const char *text)
 {
@@ -864,7 +881,10 @@ static void keep_line(void *arg, const char *level, const struct tr_uuid *export
     (void)export_id;
     (void)run_id;
     (void)pthread_mutex_lock(&script_lock);
-    fakes.lines++;
+    if (fakes.awaited != NULL && strstr(text, fakes.awaited) != NULL) {
+        fakes.awaited_lines++;
+        (void)pthread_cond_broadcast(&line_came);
+    }
     (void)snprintf(fakes.last_line, sizeof(fakes.last_line), "%s: %s", level, text);
     if (fakes.noisy)
         print_message("# %s: %s\n", level, text);

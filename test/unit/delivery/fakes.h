@@ -110,7 +110,8 @@ struct fakes {
     bool noisy;
     char dir[64];
     uint8_t n_exports;
-    int lines; /* told to people */
+    const char *awaited; /* by fakes_wait_for_lines, and how many held it */
+    int awaited_lines;
     char last_line[1024];
 };
 
@@ -120,6 +121,9 @@ void fakes_open(void);
 void fakes_close(void);
 /* The process is gone and started again: what was in flight has its end. */
 void fakes_revive(void);
+
+/* Waits until so many lines for people held this text (fakes.awaited, set before); false after 60 s. */
+bool fakes_wait_for_lines(const char *part, int times);
 
 struct fake_place *fake_place(const char *name);
 size_t fake_live(const struct fake_place *p, const struct tr_uuid *u);

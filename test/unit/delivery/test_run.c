@@ -638,6 +638,45 @@ static void a_run_that_is_pointed_elsewhere_midway_fills_the_new_place(void **st
     assert_true(tr_account_balances(&run.account));
 }
 
+/* A run is cancelled while nobody knows whether its chunk arrived; then a backfill comes. */
+static void settle_an_orphan(enum fake_fault fault, uint64_t want_delivered)
+{
+    struct tr_range r = { start, start + TR_US_PER_MIN };
+    struct tr_run run;
+    struct tr_err err;
+
+    export_id = fake_export(fake_body("every 1 minutes", "Table", "t", 1, ""));
+    ingest(60);
+    (void)live_run(r);
+    fake_once(&fakes.script, FAKE_COMMIT, 3, fault);
+    assert_int_equal(attempt(&run, &err), TR_AMBIGUOUS);
+    assert_int_equal(fakes.real->run_cancel(fakes.meta, &run.id, fakes.source.now, &run, &err),
+                     TR_OK);
+    (void)backfill_run(r, TR_SKIP_DELIVERED);
+    insist(&run);
+    assert_there("t", r, -1, 1);
+    assert_int_equal(run.account.delivered, want_delivered);
+    assert_true(tr_account_balances(&run.account));
+}
+
+static void a_chunk_left_unknown_that_had_arrived_is_not_sent_again(void **state)
+{
+    (void)state;
+    settle_an_orphan(FAKE_AMBIGUOUS_DONE, 30);
+}
+
+static void a_chunk_left_unknown_that_had_not_arrived_is_delivered_by_the_next(void **state)
+{
+    (void)state;
+    settle_an_orphan(FAKE_AMBIGUOUS_NOT, 40);
+}
+
+static void a_chunk_left_unknown_that_is_in_flight_is_waited_for(void **state)
+{
+    (void)state;
+    settle_an_orphan(FAKE_AMBIGUOUS_LATER, 30);
+}
+
 static void what_retention_took_is_refused_not_empty(void **state)
 {
     struct tr_range r = { start, start + TR_US_PER_MIN };
@@ -713,6 +752,9 @@ int main(void)
         CASE(replace_is_refused_where_the_place_cannot),
         CASE(another_place_gets_everything_again),
         CASE(a_run_that_is_pointed_elsewhere_midway_fills_the_new_place),
+        CASE(a_chunk_left_unknown_that_had_arrived_is_not_sent_again),
+        CASE(a_chunk_left_unknown_that_had_not_arrived_is_delivered_by_the_next),
+        CASE(a_chunk_left_unknown_that_is_in_flight_is_waited_for),
         CASE(what_retention_took_is_refused_not_empty),
         CASE(an_account_that_does_not_balance_is_an_error),
     };

@@ -282,15 +282,15 @@ static void names_come_from_the_key(void **state)
 
     (void)state;
     (void)deliver(d, key, ROWS, false);
-    assert_true(there("g3/" NINE_TO_TEN ".jsonl"));
+    assert_true(there("g3-00000001/" NINE_TO_TEN ".jsonl"));
     key.epoch = 2; /* a restored store tells the same hour another way */
     (void)deliver(d, key, 1, false);
-    assert_true(there("g3-e2/" NINE_TO_TEN ".jsonl"));
+    assert_true(there("g3-00000002/" NINE_TO_TEN ".jsonl"));
     d->ops->close(d);
 
     static const char *const compressions[] = { "gzip", "zstd" };
-    static const char *const names[] = { "g0/" NINE_TO_TEN ".jsonl.gz",
-                                         "g0/" NINE_TO_TEN ".jsonl.zst" };
+    static const char *const names[] = { "g0-00000001/" NINE_TO_TEN ".jsonl.gz",
+                                         "g0-00000001/" NINE_TO_TEN ".jsonl.zst" };
     for (size_t i = 0; i < 2; i++) {
         struct tr_conf *c = configure(root, compressions[i]);
         d = open_with(c);
@@ -309,7 +309,7 @@ static void a_retry_writes_the_same_bytes(void **state)
     for (size_t i = 0; i < 3; i++) {
         struct tr_conf *c = configure(root, compressions[i]);
         char name[PATH_BYTES];
-        (void)snprintf(name, sizeof(name), "g%zu/" NINE_TO_TEN ".jsonl%s", i,
+        (void)snprintf(name, sizeof(name), "g%zu-00000001/" NINE_TO_TEN ".jsonl%s", i,
                        i == 0   ? ""
                        : i == 1 ? ".gz"
                                 : ".zst");
@@ -339,9 +339,9 @@ static void the_manifest_lists_what_counts(void **state)
     struct tr_err err = { 0 };
 
     (void)state;
-    assert_false(there("g0/" NINE_TO_TEN "_manifest.json"));
+    assert_false(there("g0-00000001/" NINE_TO_TEN "_manifest.json"));
     must(finish(d, run, chunks, receipts, 2, &err), &err);
-    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_string_equal(json_string_value(json_object_get(m, "export_id")), EXPORT);
     assert_string_equal(json_string_value(json_object_get(m, "data_interval_start")),
                         "2026-11-21T09:00:00.000000Z");
@@ -352,7 +352,7 @@ static void the_manifest_lists_what_counts(void **state)
     assert_int_equal(json_integer_value(json_object_get(m, "rows")), ROWS + 2);
     for (size_t i = 0; i < 2; i++) {
         char name[PATH_BYTES];
-        (void)snprintf(name, sizeof(name), "g0/%s", entry_text(m, i, "name"));
+        (void)snprintf(name, sizeof(name), "g0-00000001/%s", entry_text(m, i, "name"));
         struct tr_buf bytes = read_file(name);
         assert_int_equal(entry_number(m, i, "rows"), receipts[i].delivered);
         assert_int_equal(entry_number(m, i, "bytes"), bytes.n);
@@ -363,11 +363,11 @@ static void the_manifest_lists_what_counts(void **state)
     json_decref(m);
 
     /* Once more, by a process that did not write the files. */
-    struct tr_buf first = read_file("g0/" NINE_TO_TEN "_manifest.json");
+    struct tr_buf first = read_file("g0-00000001/" NINE_TO_TEN "_manifest.json");
     d->ops->close(d);
     d = open_with(conf);
     must(finish(d, run, chunks, receipts, 2, &err), &err);
-    struct tr_buf second = read_file("g0/" NINE_TO_TEN "_manifest.json");
+    struct tr_buf second = read_file("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_true(tr_str_eq(tr_buf_view(&first), tr_buf_view(&second)));
     tr_buf_fini(&first);
     tr_buf_fini(&second);
@@ -387,7 +387,7 @@ static void a_later_run_of_the_interval_keeps_what_is_listed(void **state)
     must(finish(d, run, &late, &receipt, 1, &err), &err);
     receipt = deliver(d, early, 4, false);
     must(finish(d, run, &early, &receipt, 1, &err), &err);
-    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_int_equal(json_array_size(json_object_get(m, "files")), 2);
     assert_int_equal(entry_number(m, 0, "rows"), 4);
     assert_int_equal(entry_number(m, 1, "rows"), 3);
@@ -396,7 +396,7 @@ static void a_later_run_of_the_interval_keeps_what_is_listed(void **state)
     /* The whole hour in one: it takes the place of both. */
     receipt = deliver(d, run, 7, false);
     must(finish(d, run, &run, &receipt, 1, &err), &err);
-    m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_int_equal(json_array_size(json_object_get(m, "files")), 1);
     assert_int_equal(entry_number(m, 0, "rows"), 7);
     json_decref(m);
@@ -412,14 +412,14 @@ static void a_replacement_takes_the_old_rows_out(void **state)
     run_of(d, 0, NINE + HOUR, NINE + 2 * HOUR, false);
     /* Half of the first hour: the old file still holds the other half. */
     run_of(d, 2, NINE, NINE + HOUR / 2, true);
-    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     const json_t *except =
         json_object_get(json_array_get(json_object_get(m, "files"), 0), "except");
     assert_int_equal(json_array_size(except), 1);
     assert_string_equal(json_string_value(json_object_get(json_array_get(except, 0), "end")),
                         "2026-11-21T09:30:00.000000Z");
     assert_int_equal(entry_number(m, 0, "rows"), ROWS / 2);
-    struct tr_buf left = read_file("g0/" NINE_TO_TEN ".jsonl");
+    struct tr_buf left = read_file("g0-00000001/" NINE_TO_TEN ".jsonl");
     assert_int_equal(entry_number(m, 0, "bytes"), left.n);
     assert_null(memmem(left.p, left.n, "T09:2", 5));
     assert_non_null(memmem(left.p, left.n, "T09:30:00.000000Z", 17));
@@ -428,16 +428,16 @@ static void a_replacement_takes_the_old_rows_out(void **state)
     json_decref(m);
     /* The rest of it: the old file is covered and goes; the other hour stays. */
     run_of(d, 2, NINE + HOUR / 2, NINE + HOUR, true);
-    m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_int_equal(json_array_size(json_object_get(m, "files")), 0);
     assert_int_equal(json_integer_value(json_object_get(m, "rows")), 0);
     json_decref(m);
-    assert_false(there("g0/" NINE_TO_TEN ".jsonl"));
-    m = manifest("g0/20261121T100000.000000Z-20261121T110000.000000Z_manifest.json");
+    assert_false(there("g0-00000001/" NINE_TO_TEN ".jsonl"));
+    m = manifest("g0-00000001/20261121T100000.000000Z-20261121T110000.000000Z_manifest.json");
     assert_int_equal(json_array_size(json_object_get(m, "files")), 1);
     assert_null(json_object_get(json_array_get(json_object_get(m, "files"), 0), "except"));
     json_decref(m);
-    m = manifest("g2/20261121T090000.000000Z-20261121T093000.000000Z_manifest.json");
+    m = manifest("g2-00000001/20261121T090000.000000Z-20261121T093000.000000Z_manifest.json");
     assert_true(json_is_true(json_object_get(m, "replaces")));
     json_decref(m);
     d->ops->close(d);
@@ -455,12 +455,12 @@ static void rows_without_instants_are_only_excepted(void **state)
     must(d->ops->prepare(&cx, d, &p, NULL, &err), &err);
     run_of(d, 0, NINE, NINE + HOUR, false);
     run_of(d, 1, NINE, NINE + HOUR / 2, true);
-    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_int_equal(entry_number(m, 0, "rows"), ROWS);
     assert_non_null(json_object_get(json_array_get(json_object_get(m, "files"), 0), "except"));
     json_decref(m);
     run_of(d, 1, NINE + HOUR / 2, NINE + HOUR, true);
-    assert_false(there("g0/" NINE_TO_TEN ".jsonl"));
+    assert_false(there("g0-00000001/" NINE_TO_TEN ".jsonl"));
     d->ops->close(d);
 }
 
@@ -471,10 +471,10 @@ static void an_addition_takes_nothing_out(void **state)
     (void)state;
     run_of(d, 0, NINE, NINE + HOUR, false);
     run_of(d, 1, NINE, NINE + HOUR, false);
-    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_int_equal(entry_number(m, 0, "rows"), ROWS);
     json_decref(m);
-    m = manifest("g1/" NINE_TO_TEN "_manifest.json");
+    m = manifest("g1-00000001/" NINE_TO_TEN "_manifest.json");
     assert_true(json_is_false(json_object_get(m, "replaces")));
     assert_int_equal(entry_number(m, 0, "rows"), ROWS);
     json_decref(m);
@@ -484,8 +484,9 @@ static void an_addition_takes_nothing_out(void **state)
 static void a_file_that_is_not_whole_is_absent(void **state)
 {
     static const char *const compressions[] = { "none", "gzip", "zstd" };
-    static const char *const names[] = { "g0/" NINE_TO_TEN ".jsonl", "g0/" NINE_TO_TEN ".jsonl.gz",
-                                         "g0/" NINE_TO_TEN ".jsonl.zst" };
+    static const char *const names[] = { "g0-00000001/" NINE_TO_TEN ".jsonl",
+                                         "g0-00000001/" NINE_TO_TEN ".jsonl.gz",
+                                         "g0-00000001/" NINE_TO_TEN ".jsonl.zst" };
     struct tr_key key = key_of(0, NINE, NINE + HOUR);
 
     (void)state;
@@ -526,7 +527,7 @@ static void a_change_of_compression_loses_no_chunk(void **state)
     assert_int_equal(found.delivered, ROWS);
     receipts[1] = deliver(d, chunks[1], ROWS, false);
     must(finish(d, key_of(0, NINE, NINE + HOUR), chunks, receipts, 2, &err), &err);
-    json_t *m = manifest("g0/" NINE_TO_TEN "_manifest.json");
+    json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
     assert_string_equal(entry_text(m, 0, "compression"), "gzip");
     assert_string_equal(entry_text(m, 1, "compression"), "none");
     json_decref(m);
@@ -544,19 +545,19 @@ static void finish_notices_what_was_changed_behind_its_back(void **state)
     (void)state;
     d->ops->close(d);
     d = open_with(conf);
-    write_file(in_root("g0/" NINE_TO_TEN ".jsonl"), "{}\n{}\n");
+    write_file(in_root("g0-00000001/" NINE_TO_TEN ".jsonl"), "{}\n{}\n");
     assert_int_equal(finish(d, key, &key, &receipt, 1, &err), TR_REFUSED);
     assert_string_equal(err.id, "file.changed");
-    write_file(in_root("g0/" NINE_TO_TEN ".jsonl"), "{}\n{");
+    write_file(in_root("g0-00000001/" NINE_TO_TEN ".jsonl"), "{}\n{");
     assert_int_equal(finish(d, key, &key, &receipt, 1, &err), TR_TRANSIENT);
-    assert_int_equal(unlink(in_root("g0/" NINE_TO_TEN ".jsonl")), 0);
+    assert_int_equal(unlink(in_root("g0-00000001/" NINE_TO_TEN ".jsonl")), 0);
     assert_int_equal(finish(d, key, &key, &receipt, 1, &err), TR_TRANSIENT);
     assert_string_equal(err.id, "file.gone");
     (void)deliver(d, key, ROWS, false);
-    write_file(in_root("g0/" NINE_TO_TEN "_manifest.json"), "{\"files\": [{}]}");
+    write_file(in_root("g0-00000001/" NINE_TO_TEN "_manifest.json"), "{\"files\": [{}]}");
     assert_int_equal(finish(d, key, &key, &receipt, 1, &err), TR_REFUSED);
     assert_string_equal(err.id, "file.bad_manifest");
-    assert_int_equal(unlink(in_root("g0/" NINE_TO_TEN "_manifest.json")), 0);
+    assert_int_equal(unlink(in_root("g0-00000001/" NINE_TO_TEN "_manifest.json")), 0);
     must(finish(d, key, &key, &receipt, 1, &err), &err);
     d->ops->close(d);
 }
@@ -606,7 +607,7 @@ static void a_recount_reads_the_files(void **state)
     assert_int_equal(count.expected, ROWS);
     assert_int_equal(count.found, ROWS - 1);
     assert_int_equal(count.copies, 0);
-    assert_int_equal(unlink(in_root("g0/" NINE_TO_TEN ".jsonl.gz")), 0);
+    assert_int_equal(unlink(in_root("g0-00000001/" NINE_TO_TEN ".jsonl.gz")), 0);
     must(d->ops->recount(&cx, d, keys, 2, uuids, ROWS, &count, &err), &err);
     assert_int_equal(count.found, 0);
 
@@ -638,7 +639,7 @@ static void time_that_is_over_stops_every_call(void **state)
     struct tr_ctx cx = in_time();
     must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
     assert_int_equal(l->ops->commit(&late, l, &receipt, &err), TR_TRANSIENT);
-    assert_false(there("g0/" NINE_TO_TEN ".jsonl"));
+    assert_false(there("g0-00000001/" NINE_TO_TEN ".jsonl"));
     assert_int_equal(d->ops->lookup(&late, d, &key, &s, &receipt, &err), TR_TRANSIENT);
     d->ops->close(d);
 }
