@@ -38,6 +38,14 @@ def free_port():
         return s.getsockname()[1]
 
 
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def record(name, value, unit, wanted=None, **more):
     results[name] = {"value": value, "unit": unit, "wanted": wanted, **more}
     note = f" (wanted {wanted})" if wanted else ""
@@ -61,7 +69,7 @@ class Bench:
         folder.mkdir(exist_ok=True)
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
         process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
-        wait_for(lambda: socket.create_connection(("127.0.0.1", port)).close() is None, 10)
+        wait_for(lambda: accepts(port), 10)
         return process, port
 
     def load(self, port, seconds=4, tokens=("none",), **options):

@@ -13,9 +13,10 @@ struct tr_api;
 struct tr_api_options {
     const struct tr_delivery *delivery;
     struct tr_engine *engine;
-    struct tr_store *store; /* for status */
-    int workers;            /* default 2 */
-    size_t max_body_bytes;  /* 1 MiB */
+    struct tr_store *store;   /* for status */
+    int workers;              /* default 2 */
+    size_t max_body_bytes;    /* 1 MiB */
+    struct tr_budget *bodies; /* requests that wait are charged here; may be NULL */
     /* Projects changed: the capture tokens must be read anew. */
     void (*projects_changed)(void *arg);
     void *arg;

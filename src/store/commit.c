@@ -26,6 +26,7 @@ TR_COUNTER(written_bytes, "tailrace_store_journal_bytes_total", "Bytes written t
 
 enum {
     WINDOW = 32, /* events whose cache lines are fetched together */
+    AHEAD = 8,   /* and how far ahead the head of one is */
     FREE_ASK_US = 200 * 1000,
     FULL_RETRY_US = 2 * 1000 * 1000,
 };
@@ -67,6 +68,11 @@ static void look_at(const struct commit *c, const struct tr_group *g, size_t i,
     size_t at = g->events[i].at;
     size_t next = i + 1 < g->n_events ? g->events[i + 1].at : g->rows.n;
 
+    if (i + AHEAD < g->n_events) {
+        const char *later = g->rows.p + g->events[i + AHEAD].at;
+        __builtin_prefetch(later);
+        __builtin_prefetch(later + 64);
+    }
     ret->p = g->rows.p + at;
     ret->size = tr_event_unpack(ret->p, g->rows.n - at, &e);
     assert(ret->size != 0 && at + ret->size == next && ret->size <= RECORD_EVENT);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,6 +37,18 @@ void dedup_run_unref(struct dedup_run *r)
     free(r->fences);
     free(r->filter);
     free(r);
+}
+
+struct dedup_filter_line *dedup_filter_alloc(size_t bytes)
+{
+    enum { HUGE = 2 << 20 };
+    void *p;
+
+    if (posix_memalign(&p, bytes < HUGE ? sizeof(struct dedup_filter_line) : HUGE, bytes) != 0)
+        return NULL;
+    if (bytes >= HUGE)
+        (void)madvise(p, bytes, MADV_HUGEPAGE); /* every look at it would miss the TLB otherwise */
+    return p;
 }
 
 /* Seven bits of one cache line, nine bits of a remixed hash for each. */
@@ -97,7 +110,7 @@ static enum tr_rc load(struct dedup_run *r, struct tr_err *err)
         (uint64_t)st.st_size != tail + fences_bytes + filter_bytes)
         return damaged(r->id, "its head does not fit its size", err);
     r->fences = malloc(fences_bytes);
-    r->filter = aligned_alloc(sizeof(*r->filter), filter_bytes);
+    r->filter = dedup_filter_alloc(filter_bytes);
     if (r->fences == NULL || r->filter == NULL)
         return tr_fail_oom(err);
     if (tr_file_pread_all(r->fd, r->fences, fences_bytes, (off_t)tail, err) != TR_OK ||

@@ -31,6 +31,9 @@ struct run_block {
 _Static_assert(sizeof(struct run_head) == 64, "a format on disk");
 _Static_assert(sizeof(struct run_block) == DEDUP_BLOCK, "a format on disk");
 
+/* Aligned for its lines, for large pages when it is large; free() it. */
+struct dedup_filter_line *dedup_filter_alloc(size_t bytes);
+
 void dedup_filter_set(struct dedup_filter_line *line, uint64_t hash);
 
 #endif

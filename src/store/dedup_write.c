@@ -42,7 +42,7 @@ static enum tr_rc allocate(struct dedup_run_writer *w, uint64_t most_entries, st
     r->lines = (uint32_t)(most_entries * FILTER_BITS_PER_KEY / (8 * sizeof(*r->filter)) + 1);
     size_t filter_bytes = (size_t)r->lines * sizeof(*r->filter);
     r->fences = malloc((size_t)w->most_blocks * sizeof(*r->fences));
-    r->filter = aligned_alloc(sizeof(*r->filter), filter_bytes);
+    r->filter = dedup_filter_alloc(filter_bytes);
     w->gathered = calloc(WRITE_BLOCKS, sizeof(*w->gathered));
     if (r->fences == NULL || r->filter == NULL || w->gathered == NULL)
         return tr_fail_oom(err);

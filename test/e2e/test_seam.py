@@ -214,3 +214,23 @@ def test_missed_intervals_are_caught_up_in_few_runs(server, warehouse):
     once(warehouse.uuids(), stream.sent)
     assert len(server.runs(export)) <= 6, [(r["data_interval_start"], r["data_interval_end"]) for r in server.runs(export)]
     assert server.cli("verify", "--export", export["id"], "--json")["ok"]
+
+
+def test_what_a_pause_left_out_is_named_and_a_backfill_mends_it(server, tmp_path):
+    export = server.create_export(file_destination(tmp_path / "out"))
+    path = f"{EXPORTS}{export['id']}/"
+    server.api("POST", path + "pause/")
+    ids = [str(uuid.uuid4()) for _ in range(10)]
+    assert server.capture([{"event": "e", "distinct_id": "d", "uuid": i} for i in ids]).status_code == 200
+    time.sleep(6)
+    server.api("POST", path + "unpause/")
+    all_delivered_through(server, export, now_of(server))
+    assert rows_in(tmp_path / "out") == []
+    report = server.cli("verify", "--export", export["id"], "--json", expect=1)
+    missing = [v for v in report["results"] if v["verdict"] == "missing"]
+    assert sum(v["stored"] for v in missing) == 10, report
+    made = server.api("POST", path + "backfills/", {"start_at": missing[0]["data_interval_start"],
+                                                    "end_at": missing[-1]["data_interval_end"]})
+    ended(server, export, made)
+    once([r["uuid"] for r in rows_in(tmp_path / "out")], ids)
+    assert server.cli("verify", "--export", export["id"], "--json")["ok"]

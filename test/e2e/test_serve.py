@@ -204,3 +204,45 @@ def test_a_busy_verify_does_not_stop_the_rest(server, tmp_path):
     for _ in range(3):
         server.api("GET", path)
     assert server.api("GET", "/api/status/")["version"]
+
+
+def test_sigterm_does_not_wait_for_a_place_that_is_silent(server):
+    """A test step that hangs on its connection is cancelled; whoever asked gets an answer."""
+    import socket
+    import threading
+    answers = []
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        body = {"step": 0, "destination": {"type": "Postgres", "config": {
+            "host": "127.0.0.1", "port": mute.getsockname()[1], "user": "u", "password": "p", "database": "d",
+            "sslmode": "disable"}}}
+        headers = {"Authorization": f"Bearer {server.owner_token}"}
+        asking = threading.Thread(target=lambda: answers.append(requests.post(
+            server.url + "/api/projects/1/batch_exports/run_test_step_new/", json=body, headers=headers, timeout=60)))
+        asking.start()
+        held = mute.accept()[0]
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 8
+        asking.join()
+        held.close()
+    assert answers[0].status_code == 200 and answers[0].json()["status"] == "Failed"
+
+
+def test_sigterm_while_a_run_hangs(server):
+    """An attempt that waits for its destination stops, and goes on after the next start."""
+    import socket
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        export = server.create_export({"type": "Postgres", "config": {
+            "host": "127.0.0.1", "port": mute.getsockname()[1], "user": "u", "password": "p", "database": "d",
+            "sslmode": "disable"}})
+        assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200
+        mute.settimeout(40)
+        held = mute.accept()[0]
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 12
+        held.close()
+        server.start()
+        mute.accept()[0].close()
+        run = wait_for(lambda: [r for r in server.runs(export) if r["attempts"] >= 2], 30, 0.3)[0]
+        assert run["status"] in ("Running", "FailedRetryable")

@@ -36,8 +36,10 @@ def test_killed_50_times_under_load(make_server, warehouse):
 
 
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("passes", [1, 3])
-def test_killed_at(point, passes, make_server, warehouse, tmp_path):
+@pytest.mark.parametrize("nth", [1, 3])
+def test_killed_at(point, nth, make_server, warehouse, tmp_path):
+    # Starting passes the points of metadata some times: these are to be met in the middle of runs.
+    passes = nth * 17 if point.startswith("meta.") else nth
     server = make_server(*SMALL)
     files = tmp_path / "out"
     server.create_export(warehouse.destination())

@@ -175,5 +175,5 @@ def rows_in(folder):
             elif name.endswith(".zst"):
                 import zstandard
                 raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
-            rows += [json.loads(line) for line in raw.decode().splitlines()]
+            rows += [json.loads(line) for line in raw.decode().split("\n") if line]
     return rows

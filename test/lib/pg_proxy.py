@@ -85,4 +85,8 @@ class PgProxy:
 
 def reset(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    try:
+        sock.shutdown(socket.SHUT_RD)  # another thread that reads it lets go, and only then it closes
+    except OSError:
+        pass
     sock.close()

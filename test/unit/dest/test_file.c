@@ -443,6 +443,25 @@ static void a_replacement_takes_the_old_rows_out(void **state)
     d->ops->close(d);
 }
 
+static void what_a_store_told_before_it_was_restored_stays(void **state)
+{
+    struct tr_dest *d = open_with(conf);
+    struct tr_key before = key_of(0, NINE, NINE + HOUR);
+    struct tr_err err = { 0 };
+
+    (void)state;
+    before.epoch = 9;
+    struct tr_receipt receipt = deliver(d, before, ROWS, false);
+    must(finish(d, before, &before, &receipt, 1, &err), &err);
+    run_of(d, 1, NINE, NINE + HOUR, true);
+    json_t *m = manifest("g0-00000009/" NINE_TO_TEN "_manifest.json");
+    assert_int_equal(entry_number(m, 0, "rows"), ROWS);
+    assert_null(json_object_get(json_array_get(json_object_get(m, "files"), 0), "except"));
+    json_decref(m);
+    assert_true(there("g0-00000009/" NINE_TO_TEN ".jsonl"));
+    d->ops->close(d);
+}
+
 static void rows_without_instants_are_only_excepted(void **state)
 {
     struct tr_projection p = { .schema = &tr_schema_events, .n = 1, .name = { "uuid" } };
@@ -787,6 +806,7 @@ int main(void)
         CASE(the_manifest_lists_what_counts),
         CASE(a_later_run_of_the_interval_keeps_what_is_listed),
         CASE(a_replacement_takes_the_old_rows_out),
+        CASE(what_a_store_told_before_it_was_restored_stays),
         CASE(rows_without_instants_are_only_excepted),
         CASE(an_addition_takes_nothing_out),
         CASE(a_file_that_is_not_whole_is_absent),

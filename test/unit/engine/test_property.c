@@ -2,7 +2,8 @@
  *
  * A random history (live runs, backfills, edits of frequency, filters and place, retries, cancelling,
  * pausing) with failures and deaths at random calls; then the failures stop, a person mends what is left,
- * and every promise is looked at. A seed that fails is told: TR_TEST_SEED=<n> runs that one alone, TR_TEST_SEEDS=<n> runs more of them.
+ * and every promise is looked at. A seed that fails is told: TR_TEST_SEED=<n> runs that one alone,
+ * TR_TEST_SEEDS=<n> runs more of them; the first argument chooses tests by name ("folders*").
  */
 #include "steps.h"
 
@@ -364,7 +365,7 @@ static void several_connections_end_with_every_event_once(void **state)
     live_many(&(struct history){ .type = "Table", .may_replace = true, .connections = 3 });
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_end_with_every_event_once),
@@ -374,5 +375,7 @@ int main(void)
         cmocka_unit_test(several_connections_end_with_every_event_once),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

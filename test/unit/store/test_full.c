@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -22,7 +24,7 @@ static bool mount_small(const char *dir, const char *size)
     (void)snprintf(options, sizeof(options), "size=%s", size);
     if (mount("tmpfs", dir, "tmpfs", 0, options) == 0)
         return true;
-    print_message("skipped: mount of a small tmpfs: %s\n", strerror(errno));
+    print_message("# skipped: mount of a small tmpfs: %s\n", strerror(errno));
     return false;
 }
 
@@ -168,12 +170,49 @@ static void a_reserve_of_free_bytes_is_kept(void **state)
     kit_fini(&k);
 }
 
+static void a_write_that_fails_otherwise_stores_nothing_and_the_next_one_goes_on(void **state)
+{
+    struct kit k;
+    struct tr_err err = { 0 };
+    struct rlimit before;
+    char path[256];
+
+    (void)state;
+    kit_init(&k);
+    kit_open(&k);
+    kit_store(&k, 1, 0, 100, 10);
+    kit_last_file(&k, "journal", ".trj", path);
+    int64_t size = kit_file_size(path);
+
+    /* No file may grow beyond this: the write is cut short, then fails with EFBIG. */
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit small = { (rlim_t)size + 100, before.rlim_max };
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct kit_event e[2] = { { .project = 1, .number = 500 }, { .project = 1, .number = 501 } };
+    enum tr_rc rc = kit_send(&k, e, 2, &err);
+    int64_t after = kit_file_size(path);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_int_equal(rc, TR_INTERNAL);
+    assert_int_equal(after, size);
+
+    assert_int_equal(kit_send(&k, e, 2, &err), TR_OK);
+    assert_int_equal(e[0].outcome, TR_EVENT_STORED);
+    assert_int_equal(kit_read_all(&k, 1, NULL, 0), 102);
+    kit_close(&k);
+    kit_open(&k);
+    assert_int_equal(kit_read_all(&k, 1, NULL, 0), 102);
+    kit_fini(&k);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_finds_no_room_stores_nothing_and_the_next_one_goes_on),
         cmocka_unit_test(the_keeper_without_room_goes_on_when_there_is_some),
         cmocka_unit_test(a_reserve_of_free_bytes_is_kept),
+        cmocka_unit_test(a_write_that_fails_otherwise_stores_nothing_and_the_next_one_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
