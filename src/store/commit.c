@@ -132,18 +132,23 @@ static enum tr_rc take_group(struct commit *c, struct tr_group *g, struct tr_err
 
 /* ---- the commit ---- */
 
-/* Room on the disk, asked now and then; what the keeper writes meanwhile is within min_free_bytes.
- */
+static bool has_room(const struct tr_store *s, uint64_t bytes)
+{
+    return s->free_bytes >= bytes && s->free_bytes - bytes >= s->options.min_free_bytes;
+}
+
+/* Room on the disk, asked now and then, and before anything is refused. What the keeper writes
+ * meanwhile is within min_free_bytes. */
 static enum tr_rc check_room(struct tr_store *s, uint64_t bytes, struct tr_err *err)
 {
     int64_t now = tr_clock_boot_us();
 
-    if (s->free_asked_at == 0 || now - s->free_asked_at >= FREE_ASK_US) {
+    if (s->free_asked_at == 0 || now - s->free_asked_at >= FREE_ASK_US || !has_room(s, bytes)) {
         if (tr_file_free_bytes(s->dir, &s->free_bytes, err) != TR_OK)
             return err->rc;
         s->free_asked_at = now;
     }
-    if (s->free_bytes >= bytes && s->free_bytes - bytes >= s->options.min_free_bytes)
+    if (has_room(s, bytes))
         return TR_OK;
     return tr_fail(
         err, TR_THROTTLED, "store.full", "free space on the disk that holds the data folder",
