@@ -176,7 +176,7 @@ static void make_history(struct bench *b, uint64_t entries)
         dedup_view_end(&v, true);
         if (dedup_freeze(d, 0, true, &told, &err) != TR_OK)
             exit(2);
-        store_tell_keeper(b->s);
+        worker_tell(&b->s->keeper);
         for (bool busy = true; busy;) {
             tr_clock_sleep_us(500);
             tr_monitor_enter(&d->monitor);
@@ -303,11 +303,11 @@ int main(int argc, char **argv)
         make_history(&b, history);
 
     int64_t cpu = thread_cpu_us(b.s->writer);
-    int64_t keeper_cpu = thread_cpu_us(b.s->keeper);
+    int64_t keeper_cpu = thread_cpu_us(b.s->keeper.thread);
+    int64_t sealer_cpu = thread_cpu_us(b.s->sealer.thread);
     int64_t first = tr_store_now(b.s);
     int64_t us = run(&b, groups, n, events);
     cpu = thread_cpu_us(b.s->writer) - cpu;
-    keeper_cpu = thread_cpu_us(b.s->keeper) - keeper_cpu;
     int64_t syncs = tr_metric_value("tailrace_store_syncs_total");
     int64_t sync_us = tr_metric_value("tailrace_store_sync_microseconds_total");
     uint64_t bytes = (uint64_t)(bytes_each * (double)events);
@@ -315,6 +315,8 @@ int main(int argc, char **argv)
 
     while (tr_metric_value("tailrace_store_sealed_events_total") + 20000 < (int64_t)events)
         tr_clock_sleep_us(100000);
+    keeper_cpu = thread_cpu_us(b.s->keeper.thread) - keeper_cpu;
+    sealer_cpu = thread_cpu_us(b.s->sealer.thread) - sealer_cpu;
     struct tr_range whole = { first, tr_store_closed_through(b.s) };
     uint64_t rows;
     int64_t read_cpu = thread_cpu_us(pthread_self());
@@ -350,11 +352,12 @@ int main(int argc, char **argv)
                  rows, (double)rows / seconds(read_us), tenth_rows,
                  (double)tenth_rows / seconds(tenth_us),
                  (double)rows / seconds(read_us) / ((double)events / seconds(memcpy_us)));
-    (void)printf(" \"cpu_us_per_event\":{\"writer\":%.3f,\"keeper\":%.3f,\"read\":%.3f,"
-                 "\"floor_memcpy\":%.3f,\"floor_write_fdatasync\":%.3f},\n",
-                 (double)cpu / (double)events, (double)keeper_cpu / (double)events,
-                 (double)read_cpu / (double)(rows > 0 ? rows : 1),
-                 (double)memcpy_cpu / (double)events, (double)write_cpu / (double)events);
+    (void)printf(
+        " \"cpu_us_per_event\":{\"writer\":%.3f,\"keeper\":%.3f,\"sealer\":%.3f,\"read\":%.3f,"
+        "\"floor_memcpy\":%.3f,\"floor_write_fdatasync\":%.3f},\n",
+        (double)cpu / (double)events, (double)keeper_cpu / (double)events,
+        (double)sealer_cpu / (double)events, (double)read_cpu / (double)(rows > 0 ? rows : 1),
+        (double)memcpy_cpu / (double)events, (double)write_cpu / (double)events);
     (void)printf(" \"max_rss_mib\":%ld,\"block_bytes_each\":%.0f}\n", usage.ru_maxrss / 1024,
                  (double)st.block_bytes / (double)(st.events > 0 ? st.events : 1));
     tr_store_close(b.s);

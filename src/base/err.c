@@ -56,7 +56,8 @@ enum tr_rc tr_wrap(struct tr_err *err, const char *fmt, ...)
     va_end(ap);
 
     size_t used = n < 0 ? 0 : (size_t)n < sizeof(where) ? (size_t)n : sizeof(where) - 1;
-    (void)snprintf(where + used, sizeof(where) - used, ": %s", err->where);
+    (void)snprintf(where + used, sizeof(where) - used, ": %.*s", (int)(sizeof(where) - used),
+                   err->where);
     memcpy(err->where, where, sizeof(where));
     return err->rc;
 }

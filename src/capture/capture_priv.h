@@ -213,6 +213,12 @@ bool tr_sent_at_of(struct tr_capture_scratch *s, const struct tr_json_value *v, 
 void tr_events_settle(struct tr_capture_scratch *s, const struct tr_capture_in *in,
                       const struct tr_request_facts *facts, struct tr_capture_out *out);
 
+/* refused.c: sets out->project and out->seen for a request that was refused, when it can be read.
+ */
+void tr_refused_count(struct tr_capture_scratch *s, const struct tr_capture_in *in,
+                      struct tr_str text, tr_token_lookup *lookup, void *lookup_arg,
+                      struct tr_capture_out *out);
+
 /* Trims and checks a token, then asks lookup. Fills out->token and out->project. */
 TR_MUST_USE enum tr_rc tr_token_resolve(struct tr_capture_scratch *s, struct tr_str token,
                                         tr_token_lookup *lookup, void *lookup_arg,

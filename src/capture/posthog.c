@@ -231,9 +231,13 @@ static enum tr_rc capture(struct request *q, tr_token_lookup *lookup, void *look
     struct tr_json_value token = { .raw = { NULL, 0 } };
     struct tr_str text;
 
-    if (tr_payload_v0(q->s, q->in, &text, err) != TR_OK ||
-        read_request(q, text, &token, err) != TR_OK ||
-        find_project(q, &token, lookup, lookup_arg, err) != TR_OK)
+    if (tr_payload_v0(q->s, q->in, &text, err) != TR_OK)
+        return err->rc;
+    if (read_request(q, text, &token, err) != TR_OK) {
+        tr_refused_count(q->s, q->in, text, lookup, lookup_arg, q->out);
+        return err->rc;
+    }
+    if (find_project(q, &token, lookup, lookup_arg, err) != TR_OK)
         return err->rc;
     facts.historical = q->historical;
     facts.has_sent_at =

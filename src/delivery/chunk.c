@@ -30,8 +30,7 @@ static void close_stream(struct tr_stream **s)
 static void take_reject(struct tr_reject_sink *sink, const struct tr_uuid *uuid,
                         int64_t inserted_at, const char *reason)
 {
-    struct lane *l =
-        (struct lane *)(void *)((char *)(void *)sink - offsetof(struct lane, sink));
+    struct lane *l = (struct lane *)(void *)((char *)(void *)sink - offsetof(struct lane, sink));
 
     if (l->n_rejects == DELIVERY_REJECTS_KEPT || l->rejects_failed)
         return;
@@ -85,8 +84,8 @@ static enum tr_rc open_stream(struct lane *l, struct tr_range range, tr_column_m
     return s->ops->read(j->cx, s, j->run->project, j->export->schema, range, columns, ret, err);
 }
 
-/* replace: whatever the place holds of this chunk's events goes, in the chunk's own transaction; also
- * of events that the filters leave out now. */
+/* replace: whatever the place holds of this chunk's events goes, in the chunk's own transaction;
+ * also of events that the filters leave out now. */
 static enum tr_rc remove_old(struct lane *l, const struct tr_chunk *c, struct tr_load *load,
                              struct tr_err *err)
 {

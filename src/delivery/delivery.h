@@ -69,22 +69,28 @@ void tr_account_add(struct tr_account *sum, const struct tr_account *a);
 /* ---- does it balance? ---- */
 
 struct tr_verdict {
-    struct tr_range range;    /* of one interval of the export's schedule, or a part of it */
-    struct tr_uuid run_id;    /* nil: no run */
-    enum { TR_VERDICT_OK, TR_VERDICT_MISSING, TR_VERDICT_UNBALANCED, TR_VERDICT_PENDING,
-           TR_VERDICT_LOST_AT_TARGET, TR_VERDICT_COPIES_AT_TARGET } what;
-    uint64_t stored;          /* by the store's counts, or by reading where minutes do not fit */
+    struct tr_range range; /* of one interval of the export's schedule, or a part of it */
+    struct tr_uuid run_id; /* nil: no run */
+    enum {
+        TR_VERDICT_OK,
+        TR_VERDICT_MISSING,
+        TR_VERDICT_UNBALANCED,
+        TR_VERDICT_PENDING,
+        TR_VERDICT_LOST_AT_TARGET,
+        TR_VERDICT_COPIES_AT_TARGET
+    } what;
+    uint64_t stored; /* by the store's counts, or by reading where minutes do not fit */
     struct tr_account account;
     uint64_t expected_there, found_there, copies_there; /* recount */
-    char text[256];           /* one sentence for a person */
+    char text[256];                                     /* one sentence for a person */
 };
 
-/* For every interval of an export that meets the range: is it delivered, do the run's numbers balance
- * against the store's; with recount, is every delivered event at the destination once. Calls each for
- * every interval (OK ones too), oldest first. */
+/* For every interval of an export that meets the range: is it delivered, do the run's numbers
+ * balance against the store's; with recount, is every delivered event at the destination once.
+ * Calls each for every interval (OK ones too), oldest first. */
 TR_MUST_USE enum tr_rc tr_verify(const struct tr_ctx *cx, const struct tr_delivery *d,
-                                 const struct tr_uuid *export_id, struct tr_range range, bool recount,
-                                 bool (*each)(void *, const struct tr_verdict *), void *arg,
-                                 struct tr_err *err);
+                                 const struct tr_uuid *export_id, struct tr_range range,
+                                 bool recount, bool (*each)(void *, const struct tr_verdict *),
+                                 void *arg, struct tr_err *err);
 
 #endif

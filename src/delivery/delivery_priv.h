@@ -1,8 +1,8 @@
 /* The parts of one attempt. Private to this folder.
  *
- * A job is made by run.c on the caller's thread. Its lanes (one per connection, lane 0 is the caller)
- * share it: what is above the lock is read only while lanes run, a chunk belongs to the lane that took
- * it, the rest is under the lock.
+ * A job is made by run.c on the caller's thread. Its lanes (one per connection, lane 0 is the
+ * caller) share it: what is above the lock is read only while lanes run, a chunk belongs to the
+ * lane that took it, the rest is under the lock.
  */
 #ifndef TR_DELIVERY_PRIV_H
 #define TR_DELIVERY_PRIV_H
@@ -11,10 +11,10 @@
 #include "os/thread.h"
 
 enum {
-    DELIVERY_PLAN_SLICE = 64,      /* parts asked of the source at once */
-    DELIVERY_REMOVE_BLOCK = 20000, /* uuids handed to remove() or recount() at once */
+    DELIVERY_PLAN_SLICE = 64,        /* parts asked of the source at once */
+    DELIVERY_REMOVE_BLOCK = 20000,   /* uuids handed to remove() or recount() at once */
     DELIVERY_EXPORT_BYTES = 4 << 20, /* a stored export with its secrets */
-    DELIVERY_REJECTS_KEPT = 1000,  /* per chunk, with their reasons; all are counted */
+    DELIVERY_REJECTS_KEPT = 1000,    /* per chunk, with their reasons; all are counted */
 };
 
 struct job {
@@ -36,8 +36,8 @@ struct job {
     size_t n_chunks;
 
     pthread_mutex_t lock;
-    size_t next;      /* chunk to look at next */
-    bool stop;        /* a lane failed: the others stop at their next batch */
+    size_t next; /* chunk to look at next */
+    bool stop;   /* a lane failed: the others stop at their next batch */
     bool progress;
     uint64_t limited; /* regular expressions that met their match limit */
     struct tr_err first_err;
@@ -79,14 +79,12 @@ enum {
     DELIVERY_COMMIT_S = 600,
 };
 
-/* settle.c: what became of chunks that former attempts sent, and of those that ended runs left in the
- * interval; the rest of the old plan is void. */
+/* settle.c: what became of chunks that former attempts sent, and of those that ended runs left in
+ * the interval; the rest of the old plan is void. */
 TR_MUST_USE enum tr_rc job_settle(struct job *j, struct tr_err *err);
-/* The run is about to end without being published: its chunks are nobody's again. */
-void job_forsake(struct job *j);
 
-/* plan.c: claims what is left of the interval as chunks; *ret_added says whether there was any. Reads
- * the plan and what is taken anew. */
+/* plan.c: claims what is left of the interval as chunks; *ret_added says whether there was any.
+ * Reads the plan and what is taken anew. */
 TR_MUST_USE enum tr_rc job_plan(struct job *j, bool *ret_added, struct tr_err *err);
 /* Reads the plan into the job. */
 TR_MUST_USE enum tr_rc job_read_plan(struct job *j, struct tr_err *err);

@@ -1,7 +1,7 @@
 /* Parts that other runs hold: planned or sent by them, and not delivered yet.
  *
- * A run that skips what is delivered leaves them to the others; metadata wakes it up again should they
- * come free. A run that replaces or appends wants to tell them itself, so it waits.
+ * A run that skips what is delivered leaves them to the others; metadata wakes it up again should
+ * they come free. A run that replaces or appends wants to tell them itself, so it waits.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-#include "delivery/delivery_priv.h"
 #include "base/time.h"
+#include "delivery/delivery_priv.h"
 #include "os/clock.h"
 
 struct tr_key delivery_key(const struct tr_delivery *d, const struct tr_export *e,

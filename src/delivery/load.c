@@ -46,9 +46,8 @@ static enum tr_rc open_secrets(const struct tr_keyring *keys, const struct tr_ex
 
     TR_CLEANUP(json_cleanup) json_t *secrets = json_loadb(plain.p, plain.n, 0, NULL);
     if (!json_is_object(secrets))
-        return tr_fail(err, TR_INTERNAL, "delivery.bad_secrets",
-                       "give the export's secrets again", "the secrets of export %s are no object",
-                       id);
+        return tr_fail(err, TR_INTERNAL, "delivery.bad_secrets", "give the export's secrets again",
+                       "the secrets of export %s are no object", id);
     if (json_object_update(config, secrets) != 0)
         return tr_fail_oom(err);
     return TR_OK;

@@ -43,8 +43,8 @@ enum tr_rc job_read_taken(struct job *j, struct tr_err *err)
 {
     struct tr_range *taken = NULL;
     size_t n = 0;
-    enum tr_rc rc = j->d->meta->ops->run_taken(j->d->meta, j->run, j->export->target, &taken, &n,
-                                               err);
+    enum tr_rc rc =
+        j->d->meta->ops->run_taken(j->d->meta, j->run, j->export->target, &taken, &n, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "read what others deliver");
@@ -79,8 +79,8 @@ static enum tr_rc add_parts(struct job *j, const struct tr_part *parts, size_t n
     if (added == 0)
         return TR_OK;
 
-    enum tr_rc rc = j->d->meta->ops->plan_add(j->d->meta, j->run, j->export->target, chunks, added,
-                                              err);
+    enum tr_rc rc =
+        j->d->meta->ops->plan_add(j->d->meta, j->run, j->export->target, chunks, added, err);
     if (rc == TR_OK)
         *ret_added = true;
     return rc;

@@ -19,8 +19,7 @@ static enum tr_rc load_export(struct job *j, struct tr_err *err)
                        "%s cannot replace what was delivered", j->ops->name);
     if ((j->d->source->ops->caps & TR_SOURCE_STABLE) == 0)
         return tr_fail(err, TR_REFUSED, "delivery.source_unstable", NULL,
-                       "source %s may answer otherwise when asked again",
-                       j->d->source->ops->name);
+                       "source %s may answer otherwise when asked again", j->d->source->ops->name);
     return TR_OK;
 }
 
@@ -41,13 +40,13 @@ static enum tr_rc clip(struct job *j, struct tr_err *err)
 static enum tr_rc make_columns(struct job *j, struct tr_err *err)
 {
     const struct tr_export *e = j->export;
-    enum tr_rc rc = tr_export_projection(e, j->d->default_columns(j->ops, e->schema),
-                                         &j->projection, err);
+    enum tr_rc rc =
+        tr_export_projection(e, j->d->default_columns(j->ops, e->schema), &j->projection, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "columns");
-    rc = tr_filter_compile(e->include, e->exclude, e->filters, j->run->interval.hi, &j->filter,
-                           err);
+    rc =
+        tr_filter_compile(e->include, e->exclude, e->filters, j->run->interval.hi, &j->filter, err);
     if (rc != TR_OK)
         return tr_wrap(err, "filters");
 
@@ -225,11 +224,6 @@ static enum tr_rc attempt(struct job *j, struct tr_err *err)
     return rc == TR_OK ? close_account(j, err) : rc;
 }
 
-static bool ends_run(enum tr_rc rc)
-{
-    return rc == TR_REFUSED || rc == TR_INVALID || rc == TR_CANCELLED;
-}
-
 static void job_fini(struct job *j)
 {
     if (j->dest != NULL)
@@ -252,8 +246,6 @@ enum tr_rc tr_deliver_run(const struct tr_ctx *cx, const struct tr_delivery *d, 
 
     if (rc != TR_OK)
         run->account = account_sum(j.chunks, j.n_chunks);
-    if (ends_run(rc) && j.ops != NULL)
-        job_forsake(&j);
     if (j.limited != 0)
         job_say(&j, "warn", "a regular expression gave up on %llu values and did not match them",
                 (unsigned long long)j.limited);

@@ -58,8 +58,8 @@ static enum tr_rc settle_chunk(struct job *j, struct tr_chunk *c, struct tr_err 
     return rc == TR_OK ? TR_OK : tr_wrap(err, "settle chunk %u", c->n);
 }
 
-/* A chunk whose bounds do not suit any more: the export's bounds have moved, or another run delivered
- * the range while this one had ended. */
+/* A chunk whose bounds do not suit any more: the export's bounds have moved, or another run
+ * delivered the range while this one had ended. */
 static bool is_misfit(const struct job *j, struct tr_range r)
 {
     if (r.lo < j->interval.lo || r.hi > j->interval.hi)
@@ -71,13 +71,30 @@ static bool is_misfit(const struct job *j, struct tr_range r)
     return false;
 }
 
-/* What is not published may be gone, or lie at a target that is not this one any more. */
+static enum tr_rc is_published(struct job *j, struct tr_range interval, uint32_t generation,
+                               struct tr_range chunk, bool *ret, struct tr_err *err)
+{
+    struct tr_ctx call = delivery_call(j->cx, DELIVERY_LOOKUP_S);
+    struct tr_key run = delivery_key(j->d, j->export, generation, interval);
+    struct tr_key key = delivery_key(j->d, j->export, generation, chunk);
+    enum tr_rc rc = j->ops->published(&call, j->dest, &run, &key, ret, err);
+
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "look whether a chunk was published");
+}
+
+/* Written, but not published as far as we know: it may be gone by now. One that does not suit any
+ * more is given up, unless an attempt had come as far as publishing it. */
 static enum tr_rc settle_unpublished(struct job *j, struct tr_chunk *c, struct tr_err *err)
 {
+    bool published = false;
+
     if (!is_misfit(j, c->range))
         return settle_chunk(j, c, err);
-
-    enum tr_rc rc = j->d->meta->ops->chunk_absent(j->d->meta, j->run, c->n, err);
+    enum tr_rc rc =
+        is_published(j, j->run->interval, j->run->generation, c->range, &published, err);
+    if (rc != TR_OK || published)
+        return rc;
+    rc = j->d->meta->ops->chunk_absent(j->d->meta, j->run, c->n, err);
     if (rc == TR_OK)
         c->state = TR_CHUNK_PLANNED;
     return rc;
@@ -102,26 +119,41 @@ static enum tr_rc settle_sent(struct job *j, struct tr_err *err)
 
 /* ---- chunks of runs that have ended ---- */
 
-/* Nobody is on it any more, but it still holds its range. What is published with its run never was. */
-static enum tr_rc settle_orphan(struct job *j, const struct tr_orphan *o, struct tr_err *err)
+/* Committed there by itself, and what the destination remembers of it. */
+static enum tr_rc look_up_orphan(struct job *j, const struct tr_orphan *o, bool *ret_there,
+                                 struct tr_account *ret, struct tr_err *err)
 {
     struct tr_ctx call = delivery_call(j->cx, DELIVERY_LOOKUP_S);
     struct tr_key key = delivery_key(j->d, j->export, o->generation, o->chunk.range);
     enum tr_chunk_state state = TR_CHUNK_ABSENT;
     struct tr_receipt receipt = { 0 };
+    enum tr_rc rc = j->ops->lookup(&call, j->dest, &key, &state, &receipt, err);
+
+    if (rc != TR_OK)
+        return tr_wrap(err, "look up a chunk of an ended run");
+    if (state == TR_CHUNK_IN_FLIGHT)
+        return tr_fail(err, TR_TRANSIENT, "delivery.in_flight", NULL,
+                       "a chunk of an ended run is still being committed at the destination");
+    *ret_there = state == TR_CHUNK_PRESENT;
+    *ret = account_of_lookup(o->chunk.rows, &receipt);
+    return TR_OK;
+}
+
+/* Nobody is on it any more, but it still holds its range. */
+static enum tr_rc settle_orphan(struct job *j, const struct tr_orphan *o, struct tr_err *err)
+{
+    struct tr_account account = o->chunk.account;
+    bool there = false;
     enum tr_rc rc = TR_OK;
 
     if (!commits_run(j))
-        rc = j->ops->lookup(&call, j->dest, &key, &state, &receipt, err);
-    if (rc == TR_OK && state == TR_CHUNK_IN_FLIGHT)
-        rc = tr_fail(err, TR_TRANSIENT, "delivery.in_flight", NULL,
-                     "a chunk of an ended run is still being committed at the destination");
+        rc = look_up_orphan(j, o, &there, &account, err);
+    else if (o->chunk.state == TR_CHUNK_DELIVERED) /* a run is published when all of it is done */
+        rc = is_published(j, o->interval, o->generation, o->chunk.range, &there, err);
     if (rc != TR_OK)
-        return tr_wrap(err, "look up a chunk of an ended run");
-
-    struct tr_account account = account_of_lookup(o->chunk.rows, &receipt);
+        return rc;
     return j->d->meta->ops->orphan_settle(j->d->meta, j->run, j->export->target, o,
-                                          state == TR_CHUNK_PRESENT ? &account : NULL,
+                                          there ? &account : NULL,
                                           j->d->source->ops->now(j->d->source), err);
 }
 
@@ -129,8 +161,8 @@ static enum tr_rc settle_orphans(struct job *j, struct tr_err *err)
 {
     struct tr_orphan *orphans = NULL;
     size_t n = 0;
-    enum tr_rc rc = j->d->meta->ops->orphan_list(j->d->meta, j->run, j->export->target, &orphans,
-                                                 &n, err);
+    enum tr_rc rc =
+        j->d->meta->ops->orphan_list(j->d->meta, j->run, j->export->target, &orphans, &n, err);
 
     for (size_t i = 0; i < n && rc == TR_OK; i++)
         rc = settle_orphan(j, &orphans[i], err);
@@ -167,18 +199,4 @@ enum tr_rc job_settle(struct job *j, struct tr_err *err)
             misfit = misfit || is_misfit(j, j->chunks[i].range);
     }
     return misfit ? drop_planned(j, err) : TR_OK;
-}
-
-void job_forsake(struct job *j)
-{
-    if (!commits_run(j))
-        return;
-    for (size_t i = 0; i < j->n_chunks; i++) {
-        struct tr_err ignored;
-
-        /* When this cannot be written, the next attempt looks the chunk up. */
-        if (j->chunks[i].state == TR_CHUNK_DELIVERED &&
-            j->d->meta->ops->chunk_absent(j->d->meta, j->run, j->chunks[i].n, &ignored) == TR_OK)
-            j->chunks[i].state = TR_CHUNK_PLANNED;
-    }
 }

@@ -59,9 +59,8 @@ static enum tr_rc judge_gap(struct verify *v, struct tr_range gap, struct tr_ver
 
     if (rc != TR_OK || rows == 0)
         return rc;
-    rc = find_run(v, gap,
-                  1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING, &run,
-                  &found, err);
+    rc = find_run(v, gap, 1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING,
+                  &run, &found, err);
     if (rc == TR_OK && found) {
         ret->run_id = run.id;
         if (ret->what == TR_VERDICT_OK)
@@ -81,8 +80,9 @@ static enum tr_rc judge_gap(struct verify *v, struct tr_range gap, struct tr_ver
         if (ret->what == TR_VERDICT_OK)
             judge(ret, TR_VERDICT_PENDING, "%llu events wait for their interval to end", (ull)rows);
     } else {
-        judge(ret, TR_VERDICT_MISSING, "%llu events were never part of a run%s; a backfill delivers "
-                                       "them",
+        judge(ret, TR_VERDICT_MISSING,
+              "%llu events were never part of a run%s; a backfill delivers "
+              "them",
               (ull)rows, v->export->paused ? " (the export is paused)" : "");
     }
     return TR_OK;
@@ -197,9 +197,8 @@ static enum tr_rc judge_piece(struct verify *v, struct tr_range piece, struct tr
 {
     struct tr_range closed = { piece.lo, piece.hi < v->now ? piece.hi : v->now };
     /* What retention took is counted by whole minutes only. */
-    bool countable =
-        closed.lo >= v->d->source->ops->floor(v->d->source) ||
-        (closed.lo % TR_US_PER_MIN == 0 && closed.hi % TR_US_PER_MIN == 0);
+    bool countable = closed.lo >= v->d->source->ops->floor(v->d->source) ||
+                     (closed.lo % TR_US_PER_MIN == 0 && closed.hi % TR_US_PER_MIN == 0);
     enum tr_rc rc = TR_OK;
 
     *ret = (struct tr_verdict){ .range = piece, .what = TR_VERDICT_OK };
@@ -296,8 +295,7 @@ static void verify_fini(struct verify *v)
 
 enum tr_rc tr_verify(const struct tr_ctx *cx, const struct tr_delivery *d,
                      const struct tr_uuid *export_id, struct tr_range range, bool recount,
-                     bool (*each)(void *, const struct tr_verdict *), void *arg,
-                     struct tr_err *err)
+                     bool (*each)(void *, const struct tr_verdict *), void *arg, struct tr_err *err)
 {
     struct verify v = { .cx = cx, .d = d, .now = d->source->ops->now(d->source) };
     enum tr_rc rc = tr_delivery_load(d, export_id, &v.export, &v.conf, err);

@@ -1,8 +1,8 @@
 /* The parts of a verification. Private to this folder.
  *
- * The range is walked in pieces: an interval of the export's schedule, grown until no delivered chunk
- * lies across its ends (runs that caught up cover several), several intervals together where there are
- * very many. Each piece gets one verdict.
+ * The range is walked in pieces: an interval of the export's schedule, grown until no delivered
+ * chunk lies across its ends (runs that caught up cover several), several intervals together where
+ * there are very many. Each piece gets one verdict.
  */
 #ifndef TR_DELIVERY_VERIFY_PRIV_H
 #define TR_DELIVERY_VERIFY_PRIV_H
@@ -14,8 +14,8 @@ struct telling {
     struct tr_delivered d;
     struct tr_chunk chunk; /* its account; rows 0 when unknown */
     bool known;            /* the chunk's account was found */
-    bool whole;            /* nothing of the chunk was replaced since: the account speaks of d.range */
-    int64_t first_from;    /* what lies before was told by an earlier one in the list (append) */
+    bool whole;         /* nothing of the chunk was replaced since: the account speaks of d.range */
+    int64_t first_from; /* what lies before was told by an earlier one in the list (append) */
 };
 
 struct verify {

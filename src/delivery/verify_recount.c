@@ -27,8 +27,8 @@ enum tr_rc verify_open_dest(struct verify *v, struct tr_err *err)
     if ((v->ops->caps & TR_DEST_RECOUNTS) == 0)
         return tr_fail(err, TR_REFUSED, "delivery.cannot_recount", "verify without --recount",
                        "%s cannot be asked for single events", v->ops->name);
-    enum tr_rc rc = tr_export_projection(
-        v->export, v->d->default_columns(v->ops, v->export->schema), &p, err);
+    enum tr_rc rc =
+        tr_export_projection(v->export, v->d->default_columns(v->ops, v->export->schema), &p, err);
     if (rc == TR_OK)
         rc = v->ops->open(&call, v->conf, &v->dest, err);
     if (rc != TR_OK)
@@ -48,8 +48,8 @@ static enum tr_rc ask(struct block *b, struct tr_err *err)
         b->n_keys = 0;
         return TR_OK;
     }
-    enum tr_rc rc = v->ops->recount(&call, v->dest, b->keys, b->n_keys, b->uuids, b->n, &there,
-                                    err);
+    enum tr_rc rc =
+        v->ops->recount(&call, v->dest, b->keys, b->n_keys, b->uuids, b->n, &there, err);
     if (rc != TR_OK)
         return tr_wrap(err, "recount at the destination");
     b->verdict->found_there += there.found;
@@ -64,8 +64,7 @@ static enum tr_rc add_key(struct block *b, const struct telling *t, struct tr_er
     enum tr_rc rc = b->n_keys == KEYS_PER_BLOCK ? ask(b, err) : TR_OK;
 
     if (rc == TR_OK)
-        b->keys[b->n_keys++] =
-            delivery_key(b->v->d, b->v->export, t->d.generation, t->d.chunk);
+        b->keys[b->n_keys++] = delivery_key(b->v->d, b->v->export, t->d.generation, t->d.chunk);
     return rc;
 }
 
@@ -104,7 +103,8 @@ static bool count_reject(void *arg, const struct tr_reject *r)
 }
 
 /* Of a telling whose account speaks of more than is left of it: the filters say which events are
- * there, less the rejects. Not when the export was edited since: its filters may have been others. */
+ * there, less the rejects. Not when the export was edited since: its filters may have been others.
+ */
 static enum tr_rc by_filters(struct block *b, const struct telling *t, struct tr_range range,
                              bool *ret, struct tr_err *err)
 {
@@ -157,8 +157,8 @@ static enum tr_rc add_rows(struct block *b, const struct telling *t, struct tr_r
     return rc;
 }
 
-/* Where the account speaks of just these events, all of them are asked for, whatever the filters are
- * by now, and the account says how many must be there. */
+/* Where the account speaks of just these events, all of them are asked for, whatever the filters
+ * are by now, and the account says how many must be there. */
 static enum tr_rc add_telling(struct block *b, const struct telling *t, struct tr_err *err)
 {
     struct tr_range range = { t->first_from, t->d.range.hi };

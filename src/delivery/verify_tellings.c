@@ -44,8 +44,8 @@ static enum tr_rc list(struct verify *v, struct tr_range piece, struct tr_err *e
     const struct tr_export *e = v->export;
 
     v->n_tellings = 0;
-    enum tr_rc rc = v->d->meta->ops->delivered_list(v->d->meta, &e->id, e->target, piece, add, &c,
-                                                    err);
+    enum tr_rc rc =
+        v->d->meta->ops->delivered_list(v->d->meta, &e->id, e->target, piece, add, &c, err);
     if (rc == TR_OK && c.failed)
         rc = tr_fail_oom(err);
     if (rc == TR_OK && v->n_tellings > 1)

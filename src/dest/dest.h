@@ -118,6 +118,11 @@ struct tr_dest_ops {
     TR_MUST_USE enum tr_rc (*finish)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *run,
                                      const struct tr_key *chunks, const struct tr_receipt *receipts,
                                      size_t n, struct tr_err *);
+    /* TR_DEST_COMMITS_RUN: has a finish() of that run published the chunk? lookup() tells only whether
+     * it was written. NULL otherwise. */
+    TR_MUST_USE enum tr_rc (*published)(const struct tr_ctx *, struct tr_dest *,
+                                        const struct tr_key *run, const struct tr_key *chunk,
+                                        bool *ret, struct tr_err *);
     /* TR_DEST_RECOUNTS: how many of these events are there. keys are the delivered chunks that hold
      * them. */
     TR_MUST_USE enum tr_rc (*recount)(const struct tr_ctx *, struct tr_dest *,

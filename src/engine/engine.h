@@ -1,8 +1,8 @@
 /* Who makes runs happen: the port. Adapter: local/ (threads of this process).
  *
  * The engine makes a STARTING run when an interval of an active export ends (catching up after
- * downtime in few runs), expands backfills into runs, claims due runs, waits until their interval is
- * closed at the source, calls delivery, applies the retry policy and finishes runs in meta.
+ * downtime in few runs), expands backfills into runs, claims due runs, waits until their interval
+ * is closed at the source, calls delivery, applies the retry policy and finishes runs in meta.
  */
 #ifndef TR_ENGINE_ENGINE_H
 #define TR_ENGINE_ENGINE_H
@@ -11,8 +11,8 @@
 
 struct tr_engine_options {
     const struct tr_delivery *delivery;
-    int workers;          /* runs at once; default 4 */
-    int64_t lease_us;     /* default 60 s */
+    int workers;            /* runs at once; default 4 */
+    int64_t lease_us;       /* default 60 s */
     int catch_up_intervals; /* most intervals that one catch-up run covers; default: all missed ones
                                that fit into 1 day, or one interval where that is longer */
 };
@@ -25,8 +25,8 @@ struct tr_engine_ops {
     const char *name;
     /* Something changed in meta (an export, a run, a backfill): look again now. Any thread. */
     void (*wake)(struct tr_engine *);
-    /* Asks running attempts to stop and waits for them, at most grace_us; then frees. Runs that were
-     * stopped are due at once at the next start. */
+    /* Asks running attempts to stop and waits for them, at most grace_us; then frees. Runs that
+     * were stopped are due at once at the next start. */
     void (*stop)(struct tr_engine *, int64_t grace_us);
 };
 

@@ -68,8 +68,9 @@ struct tr_delivered {
 /* A chunk that an ended run sent, or finished without publishing it, and that nobody has settled. */
 struct tr_orphan {
     struct tr_uuid run_id; /* whose it is */
+    struct tr_range interval;
     uint32_t generation;
-    struct tr_chunk chunk; /* its account is not set */
+    struct tr_chunk chunk;
 };
 
 struct tr_meta {

@@ -1,6 +1,6 @@
 /* blocks.db: the sealed blocks, and how far the journal is sealed, in one transaction.
  *
- * The keeper's thread writes through one connection; readers borrow theirs from a pool. Every read
+ * The sealer's thread writes through one connection; readers borrow theirs from a pool. Every read
  * is its own short transaction, so that the write-ahead log can be reset.
  */
 #ifndef TR_STORE_BLOCKS_H
@@ -29,11 +29,11 @@ struct blocks_reader {
 
 struct blocks {
     char *path;
-    sqlite3 *db; /* the keeper's, as are these: */
+    sqlite3 *db; /* the sealer's, as are these: */
     sqlite3_stmt *insert, *set;
     ZSTD_CCtx *zstd;
     struct tr_buf packed;
-    struct blocks_totals totals; /* what is committed; the keeper's */
+    struct blocks_totals totals; /* what is committed; the sealer's */
     struct blocks_totals next;   /* with what is in the transaction */
     pthread_mutex_t pool_lock;
     struct blocks_reader *pool;
@@ -44,7 +44,7 @@ TR_MUST_USE enum tr_rc blocks_open(struct blocks *b, const char *path, uint32_t 
                                    struct tr_err *err);
 void blocks_close(struct blocks *b);
 
-/* ---- the keeper ---- */
+/* ---- the sealer ---- */
 
 TR_MUST_USE enum tr_rc blocks_begin(struct blocks *b, struct tr_err *err);
 /* raw: events of row->project; row says n, lo and hi. */

@@ -214,7 +214,7 @@ static void publish(struct commit *c)
     atomic_store(&s->closed_through, c->stamp);
     atomic_store(&s->table_entries, s->dedup.active->n);
     if (seal_due)
-        store_tell_keeper(s);
+        worker_tell(&s->sealer);
 }
 
 static void begin(struct commit *c, int64_t stamp)

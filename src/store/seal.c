@@ -1,4 +1,4 @@
-/* Sealing: the oldest part of the journal becomes compressed blocks, one project each. */
+/* The sealer: the oldest part of the journal becomes compressed blocks, one project each. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,33 +165,44 @@ static enum tr_rc seal_piece(struct tr_store *s, struct piece *p, struct tr_err 
     return blocks_checkpoint(&s->blocks, err);
 }
 
-enum tr_rc store_seal(struct tr_store *s, bool *ret_sealed, struct tr_err *err)
+static enum tr_rc seal_next(struct tr_store *s, struct tr_err *err)
 {
     struct piece p = { 0 };
 
-    *ret_sealed = false;
     tr_buf_init(&p.events, s->options.seal_bytes + BLOCK_MOST);
     /* At once what it will be: growing would hold it twice. */
     enum tr_rc rc = tr_buf_reserve(&p.events, s->options.seal_bytes + RECORD_BYTES) == NULL
                         ? tr_fail_oom(err)
                         : gather(s, &p, err);
-    if (rc == TR_OK && p.seq != 0) {
+    if (rc == TR_OK && p.seq != 0)
         rc = seal_piece(s, &p, err);
-        *ret_sealed = rc == TR_OK;
-    }
     free(p.places);
     tr_buf_fini(&p.events);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "seal blocks");
 }
 
-bool store_seal_due(struct tr_store *s)
+static bool due(struct tr_store *s)
 {
     int64_t now = store_clock(s);
 
+    if (atomic_load(&s->sealed_seq) < atomic_load(&s->seal_wanted))
+        return true;
     (void)pthread_mutex_lock(&s->tally_lock);
-    bool due = s->tally.unsealed_bytes >= (int64_t)s->options.seal_bytes ||
-               (s->tally.oldest_unsealed != 0 && s->tally.unsealed_events > 0 &&
-                now - s->tally.oldest_unsealed >= s->options.seal_age_us);
+    const struct store_tally *t = &s->tally;
+    bool is = t->unsealed_bytes >= (int64_t)s->options.seal_bytes ||
+              (t->oldest_unsealed != 0 && t->unsealed_events > 0 &&
+               now - t->oldest_unsealed >= s->options.seal_age_us);
     (void)pthread_mutex_unlock(&s->tally_lock);
-    return due;
+    return is;
+}
+
+enum tr_rc store_seal(struct tr_store *s, struct tr_err *err)
+{
+    if (!due(s))
+        return TR_OK;
+    if (seal_next(s, err) != TR_OK)
+        return err->rc;
+    if (due(s))
+        worker_tell(&s->sealer); /* one piece a pass, so that closing does not wait for all */
+    return TR_OK;
 }

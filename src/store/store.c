@@ -7,9 +7,13 @@
 
 #include "base/time.h"
 #include "model/event.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 enum { DEDUP_TABLE = 65536, DEDUP_TABLE_LEAST = 64, DEDUP_TABLE_PART = 64 };
+
+/* Compression gives way to whoever waits for an answer. */
+enum { SEALER_NICENESS = 10 };
 
 void tr_store_options_default(struct tr_store_options *o)
 {
@@ -140,6 +144,7 @@ static void start_values(struct tr_store *s, const struct clock_source *source)
     inclock_init(&s->clock, source, s->options.max_clock_jump_us, s->journal.last_stamp, saved,
                  s->options.accept_clock);
     atomic_init(&s->doubt, s->clock.doubt);
+    s->clock_saved_at = tr_clock_boot_us();
 }
 
 static enum tr_rc start_threads(struct tr_store *s, struct tr_err *err)
@@ -149,13 +154,15 @@ static enum tr_rc start_threads(struct tr_store *s, struct tr_err *err)
         return tr_fail_oom(err);
     if (tr_thread_start(&s->writer, "store-writer", store_writer, s, err) != TR_OK)
         return err->rc;
-    if (tr_thread_start(&s->keeper, "store-keeper", store_keeper, s, err) == TR_OK)
+    if (worker_start(&s->keeper, "store-keeper", s, store_keep, 0, err) == TR_OK &&
+        worker_start(&s->sealer, "store-sealer", s, store_seal, SEALER_NICENESS, err) == TR_OK)
         return TR_OK;
     tr_monitor_enter(&s->queue);
     s->closing = true;
     tr_monitor_tell(&s->queue);
     tr_monitor_leave(&s->queue);
     (void)pthread_join(s->writer, NULL);
+    worker_stop(&s->keeper);
     return err->rc;
 }
 
@@ -174,7 +181,8 @@ static void close_parts(struct tr_store *s)
     (void)pthread_mutex_destroy(&s->clock_lock);
     (void)pthread_mutex_destroy(&s->tally_lock);
     tr_monitor_fini(&s->queue);
-    tr_monitor_fini(&s->keep);
+    worker_fini(&s->keeper);
+    worker_fini(&s->sealer);
     free(s->dir);
     free(s);
 }
@@ -197,7 +205,8 @@ enum tr_rc store_open_with(const struct tr_store_options *o, const struct clock_
     (void)pthread_mutex_init(&s->clock_lock, NULL);
     (void)pthread_mutex_init(&s->tally_lock, NULL);
     tr_monitor_init(&s->queue);
-    tr_monitor_init(&s->keep);
+    worker_init(&s->keeper);
+    worker_init(&s->sealer);
     s->dir = strdup(o->dir);
     s->options.dir = s->dir;
 
@@ -240,11 +249,8 @@ void tr_store_close(struct tr_store *s)
     tr_monitor_tell(&s->queue);
     tr_monitor_leave(&s->queue);
     (void)pthread_join(s->writer, NULL);
-    tr_monitor_enter(&s->keep);
-    s->keep_closing = true;
-    tr_monitor_tell(&s->keep);
-    tr_monitor_leave(&s->keep);
-    (void)pthread_join(s->keeper, NULL);
+    worker_stop(&s->sealer);
+    worker_stop(&s->keeper);
     /* What these two could not write is made again from the journal, or is only a hint. */
     (void)!derived_catch_up(&s->derived, &err);
     (void)!store_clock_save(s, &err);
@@ -376,9 +382,13 @@ void tr_store_status(struct tr_store *s, struct tr_store_status *ret)
     tr_monitor_enter(&s->queue);
     ret->queue_bytes = s->queued_bytes;
     tr_monitor_leave(&s->queue);
-    tr_monitor_enter(&s->keep);
-    memcpy(ret->trouble, s->trouble, sizeof(ret->trouble));
-    tr_monitor_leave(&s->keep);
+    worker_trouble(&s->keeper, ret->trouble, sizeof(ret->trouble));
+    worker_trouble(&s->sealer, ret->trouble, sizeof(ret->trouble));
+}
+
+enum tr_rc store_apply(struct tr_store *s, struct tr_err *err)
+{
+    return derived_catch_up(&s->derived, err);
 }
 
 enum tr_rc tr_store_counts(struct tr_store *s, int32_t project, struct tr_range range,

@@ -1,9 +1,9 @@
 /* The embedded event store: the journal that makes a 200 true, and everything derived from it.
  *
  *   submit -> writer thread: exact deduplication, inserted_at, append, one fdatasync -> done()
- *   journal -> keeper thread: counts (state.db, applied_through), sealed zstd blocks (blocks.db),
- *              deduplication runs; a journal segment goes when all three are past it
- *   read: blocks, then the part of the journal that is not sealed yet
+ *   journal -> keeper thread: counts (state.db, applied_through) and deduplication runs; sealer
+ * thread: sealed zstd blocks (blocks.db); a journal segment goes when all three are past it read:
+ * blocks, then the part of the journal that is not sealed yet
  *
  * The journal is the only thing synced before done(). All else is derived, applied lazily in its
  * own transactions with the journal position it holds, and replayed on start. Thread-safe unless
@@ -148,7 +148,8 @@ struct tr_store_status {
     const char *not_ready_hint;
     int64_t closed_through, applied_through, sealed_through, floor, last_event_at;
     uint64_t events, blocks, journal_bytes, block_bytes, dedup_entries, dedup_runs, queue_bytes;
-    char trouble[256]; /* why the keeper's last pass failed (it tries again); empty: it did not */
+    char
+        trouble[256]; /* why the keeper or sealer failed last (it tries again); empty: it did not */
 };
 void tr_store_status(struct tr_store *s, struct tr_store_status *ret);
 

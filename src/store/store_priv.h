@@ -1,8 +1,8 @@
 /* The store's inside: what its threads and readers share.
  *
  * Locks, outermost first; none is held while waiting for another thread:
- *   derived.lock > journal.lock; queue, keep, clock_lock, tally_lock, dedup.monitor,
- * blocks.pool_lock: innermost, for a few instructions each.
+ *   derived.lock > journal.lock; queue, the workers' monitors, clock_lock, tally_lock,
+ * dedup.monitor, blocks.pool_lock: innermost, for a few instructions each.
  */
 #ifndef TR_STORE_STORE_PRIV_H
 #define TR_STORE_STORE_PRIV_H
@@ -16,6 +16,7 @@
 #include "store/inclock.h"
 #include "store/journal.h"
 #include "store/store.h"
+#include "store/worker.h"
 
 enum { STORE_PATH = 4096 };
 
@@ -48,12 +49,10 @@ struct tr_store {
     int64_t fence_wanted;
     bool closing;
 
-    struct tr_monitor keep;
-    bool keep_told, keep_closing;
-    bool seal_all;     /* the next pass seals whatever its age and size */
-    char trouble[256]; /* the keeper's last failure, empty when its last pass was fine */
-
-    pthread_t writer, keeper;
+    pthread_t writer;
+    struct store_worker keeper, sealer;
+    atomic_uint_fast64_t seal_wanted; /* records up to here are to be sealed, whatever their age */
+    int64_t clock_saved_at;           /* the keeper's */
 
     atomic_int_fast64_t closed_through, sealed_through, floor;
     atomic_uint_fast64_t sealed_seq;
@@ -89,15 +88,12 @@ void commit_groups(struct commit *c, struct tr_group *list);
 /* Closes the clock through now, durably. */
 void commit_fence(struct commit *c);
 
-/* ---- keeper.c, seal.c ---- */
+/* ---- keeper.c, seal.c: what the workers do in one pass ---- */
 
-void *store_keeper(void *store);
-void store_tell_keeper(struct tr_store *s);
-/* One pass of everything the keeper does. seal_all: whatever its age and size. */
-TR_MUST_USE enum tr_rc store_keep(struct tr_store *s, bool seal_all, struct tr_err *err);
-/* Seals up to about seal_bytes of journal; false when nothing is left. */
-TR_MUST_USE enum tr_rc store_seal(struct tr_store *s, bool *ret_sealed, struct tr_err *err);
-bool store_seal_due(struct tr_store *s);
+TR_MUST_USE enum tr_rc store_keep(struct tr_store *s, struct tr_err *err);
+TR_MUST_USE enum tr_rc store_apply(struct tr_store *s, struct tr_err *err);
+/* Seals up to about seal_bytes of journal, when that is due. */
+TR_MUST_USE enum tr_rc store_seal(struct tr_store *s, struct tr_err *err);
 
 /* ---- identity.c: the files "store" and "clock" ---- */
 

@@ -58,7 +58,7 @@ static void work(struct tr_store *s, struct tr_group *list, int64_t fence)
     enum tr_rc rc = dedup_freeze(&s->dedup, s->journal.last_seq, long_since, &flush, &err);
     if (flush) {
         s->freeze_bytes = 0;
-        store_tell_keeper(s);
+        worker_tell(&s->keeper);
     }
     if (list != NULL && rc != TR_OK)
         refuse(s, list, rc, &err);

@@ -110,6 +110,7 @@ const struct tr_dest_ops tr_dest_file_ops = {
     .begin = file_begin,
     .lookup = file_lookup,
     .finish = file_finish,
+    .published = file_published,
     .recount = file_recount,
     .close = file_close,
 };

@@ -232,3 +232,29 @@ enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const stru
         rc = file_replace_older(cx, d, run, files, err);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "manifest %s", name);
 }
+
+enum tr_rc file_published(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *run,
+                          const struct tr_key *chunk, bool *ret, struct tr_err *err)
+{
+    TR_CLEANUP(json_cleanup) json_t *manifest = NULL;
+    char folder[FILE_PATH];
+    char path[FILE_PATH];
+    char name[FILE_NAME];
+    size_t i;
+    json_t *entry;
+
+    (void)cx;
+    file_folder(file_dest_of(dest), run, folder);
+    file_manifest_name(run->range, name);
+    file_join(folder, name, path);
+    enum tr_rc rc = file_manifest_read(path, &manifest, err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "manifest %s", name);
+    *ret = false;
+    json_array_foreach(json_object_get(manifest, "files"), i, entry)
+    {
+        struct tr_range r = file_entry_range(entry);
+        *ret = *ret || (r.lo == chunk->range.lo && r.hi == chunk->range.hi);
+    }
+    return TR_OK;
+}

@@ -147,6 +147,8 @@ enum tr_rc file_begin(const struct tr_ctx *cx, struct tr_dest *dest,
 enum tr_rc file_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
                        enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
                        struct tr_err *err);
+enum tr_rc file_published(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *run,
+                          const struct tr_key *chunk, bool *ret, struct tr_err *err);
 enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *run,
                        const struct tr_key *chunks, const struct tr_receipt *receipts, size_t n,
                        struct tr_err *err);

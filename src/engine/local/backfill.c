@@ -61,8 +61,8 @@ static enum tr_rc tally_runs(struct engine *e, const struct tr_backfill *b, uint
     return e->meta->ops->run_list(e->meta, &q, tally_run, ret, err);
 }
 
-/* How much of the range one run covers: one interval of an hour and longer. Short ones are bundled, up
- * to a day, but so that each of the parallel lanes has some runs to do. */
+/* How much of the range one run covers: one interval of an hour and longer. Short ones are bundled,
+ * up to a day, but so that each of the parallel lanes has some runs to do. */
 static int64_t run_span(const struct tr_backfill *b)
 {
     int64_t lanes = b->parallel < 1 ? 1 : b->parallel;
@@ -71,8 +71,8 @@ static int64_t run_span(const struct tr_backfill *b)
     return span > TR_US_PER_DAY ? TR_US_PER_DAY : span;
 }
 
-/* Leaves out what holds no events: a backfill over years of nothing is quick. False: nothing is left.
- * What retention took is not nothing: its runs will say so. */
+/* Leaves out what holds no events: a backfill over years of nothing is quick. False: nothing is
+ * left. What retention took is not nothing: its runs will say so. */
 static enum tr_rc skip_empty(struct engine *e, const struct known *k, struct tr_range *left,
                              bool *ret_any, struct tr_err *err)
 {
@@ -82,8 +82,8 @@ static enum tr_rc skip_empty(struct engine *e, const struct known *k, struct tr_
     *ret_any = !tr_range_empty(*left);
     if (!*ret_any || left->lo < e->source->ops->floor(e->source) || left->hi > engine_now(e))
         return TR_OK;
-    enum tr_rc rc = e->source->ops->extent(e->source, k->project, *left, ret_any, &first, &last,
-                                           err);
+    enum tr_rc rc =
+        e->source->ops->extent(e->source, k->project, *left, ret_any, &first, &last, err);
     if (rc != TR_OK || !*ret_any)
         return rc;
     int64_t lo = tr_schedule_at(&k->schedule, first).lo;
@@ -152,8 +152,7 @@ static enum tr_rc expand_one(struct engine *e, struct tr_backfill *b, bool *ret_
                              struct tr_err *err)
 {
     const struct known *k = engine_known(e, &b->export_id);
-    uint32_t open_states =
-        1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING;
+    uint32_t open_states = 1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING;
     struct tally t;
 
     if (k == NULL)

@@ -3,8 +3,8 @@
 
 #include "engine/local/local_priv.h"
 
-static void stop_slot(struct engine *e, struct slot *s, const struct tr_uuid *run_id,
-                      int64_t fence, enum engine_stop why)
+static void stop_slot(struct engine *e, struct slot *s, const struct tr_uuid *run_id, int64_t fence,
+                      enum engine_stop why)
 {
     tr_monitor_enter(&e->monitor);
     if (s->is_busy && s->fence == fence && memcmp(&s->run_id, run_id, sizeof(*run_id)) == 0 &&

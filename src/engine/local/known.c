@@ -25,8 +25,7 @@ struct known *engine_known(struct engine *e, const struct tr_uuid *export_id)
 {
     struct known key = { .id = *export_id };
 
-    return e->n_known == 0 ? NULL
-                           : bsearch(&key, e->known, e->n_known, sizeof(*e->known), by_id);
+    return e->n_known == 0 ? NULL : bsearch(&key, e->known, e->n_known, sizeof(*e->known), by_id);
 }
 
 static enum tr_rc parse(const struct tr_export_row *row, struct known *k, struct tr_err *err)

@@ -28,8 +28,8 @@ void engine_wake(struct engine *e)
 
 /* ---- waiting ---- */
 
-/* Waits inside the monitor until one of the flags is set, the engine stops, or wait_us have passed. The
- * flags stay: whoever looks takes them first, so that nothing told in between is lost. */
+/* Waits inside the monitor until one of the flags is set, the engine stops, or wait_us have passed.
+ * The flags stay: whoever looks takes them first, so that nothing told in between is lost. */
 static void wait_for(struct engine *e, const bool *flag, const bool *other_flag, int64_t wait_us)
 {
     int64_t until = tr_clock_boot_us() + wait_us;
@@ -173,8 +173,8 @@ static void local_wake(struct tr_engine *base)
     engine_wake(engine_of(base));
 }
 
-/* An attempt that does not end in time keeps its memory: the process is about to end, and what it still
- * writes is held to its fence. */
+/* An attempt that does not end in time keeps its memory: the process is about to end, and what it
+ * still writes is held to its fence. */
 static void local_stop(struct tr_engine *base, int64_t grace_us)
 {
     struct engine *e = engine_of(base);

@@ -1,8 +1,8 @@
 /* The engine of one process. Private to this folder.
  *
- * All work is in steps that a test can call one by one on one thread: engine_schedule, engine_expand,
- * engine_work, engine_beat. local.c wraps each into a thread that waits between them. Instants are the
- * source's (ingestion clock).
+ * All work is in steps that a test can call one by one on one thread: engine_schedule,
+ * engine_expand, engine_work, engine_beat. local.c wraps each into a thread that waits between
+ * them. Instants are the source's (ingestion clock).
  */
 #ifndef TR_ENGINE_LOCAL_PRIV_H
 #define TR_ENGINE_LOCAL_PRIV_H
@@ -86,8 +86,8 @@ struct known *engine_known(struct engine *e, const struct tr_uuid *export_id); /
 
 /* schedule.c: makes the runs of intervals that have ended; *ret_next: when to look again. */
 TR_MUST_USE enum tr_rc engine_schedule(struct engine *e, int64_t *ret_next, struct tr_err *err);
-/* From lo to the end of the last whole interval that a run may cover: one interval, more of them when
- * they are missed (have ended by now) and fit into span_us and max (0: any number). */
+/* From lo to the end of the last whole interval that a run may cover: one interval, more of them
+ * when they are missed (have ended by now) and fit into span_us and max (0: any number). */
 struct tr_range engine_cover(const struct tr_schedule *s, int64_t lo, int64_t now, int64_t span_us,
                              int max);
 

@@ -5,8 +5,9 @@
 #include "engine/local/local_priv.h"
 #include "os/clock.h"
 
-TR_GAUGE(seconds_behind, "tailrace_export_behind_seconds",
-         "Age of the oldest interval that has ended and is not delivered, over all active exports.");
+TR_GAUGE(
+    seconds_behind, "tailrace_export_behind_seconds",
+    "Age of the oldest interval that has ended and is not delivered, over all active exports.");
 
 enum { HELD_BACK_S = 2, GAUGE_S = 15 };
 

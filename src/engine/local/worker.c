@@ -58,8 +58,8 @@ static enum tr_rc wait_closed(struct engine *e, struct slot *s, int64_t hi, stru
         if (atomic_load(&s->cancelled))
             return tr_fail(err, TR_CANCELLED, "engine.cancelled", NULL, "cancelled");
         if (tr_clock_boot_us() > until)
-            return tr_fail(err, TR_TRANSIENT, "engine.not_closed",
-                           "look at the store's readiness", "the source does not close the interval");
+            return tr_fail(err, TR_TRANSIENT, "engine.not_closed", "look at the store's readiness",
+                           "the source does not close the interval");
         tr_monitor_enter(&e->monitor);
         (void)tr_monitor_wait(&e->monitor, wait_us);
         tr_monitor_leave(&e->monitor);
@@ -117,8 +117,8 @@ static bool decide(struct engine *e, struct tr_run *run, enum tr_rc rc, enum eng
 {
     if (stop == ENGINE_LOST)
         return false;
-    if (rc == TR_CANCELLED && (stop == ENGINE_SHUTDOWN ||
-                               (err->id != NULL && strcmp(err->id, "meta.lost_claim") == 0)))
+    if (rc == TR_CANCELLED &&
+        (stop == ENGINE_SHUTDOWN || (err->id != NULL && strcmp(err->id, "meta.lost_claim") == 0)))
         return false;
 
     run->error_rc = TR_OK;
@@ -170,8 +170,8 @@ static void tell_failed(struct engine *e, const struct tr_run *run)
                    hint[0] == '\0' ? "" : "; hint: ", hint);
     else
         engine_say(e, "error", &run->export_id, &run->id, "the run over %s failed: %s%s%s", range,
-                   run->error, hint[0] == '\0' ? "; mend the cause, then retry the run" : "; hint: ",
-                   hint);
+                   run->error,
+                   hint[0] == '\0' ? "; mend the cause, then retry the run" : "; hint: ", hint);
     tr_count(again ? &attempts_failed : &runs_failed, 1);
 }
 
@@ -198,8 +198,8 @@ static void tell(struct engine *e, const struct tr_run *run, int64_t took_us)
     }
 }
 
-/* A part of the interval that another run held came free undelivered just now: it is ours after all,
- * so the run goes on at once. */
+/* A part of the interval that another run held came free undelivered just now: it is ours after
+ * all, so the run goes on at once. */
 static bool is_range_freed(enum tr_rc rc, const struct tr_err *err)
 {
     return rc == TR_TRANSIENT && err->id != NULL && strcmp(err->id, "meta.range_freed") == 0;
@@ -209,8 +209,8 @@ static enum tr_rc write_down(struct engine *e, struct tr_run *run, const struct 
                              struct tr_err *err)
 {
     bool completed = run->state == TR_RUN_COMPLETED;
-    enum tr_rc rc = e->meta->ops->run_finish(e->meta, run, a->target, completed && a->deliver_run,
-                                             err);
+    enum tr_rc rc =
+        e->meta->ops->run_finish(e->meta, run, a->target, completed && a->deliver_run, err);
 
     if (completed && is_range_freed(rc, err)) {
         note_error(run, err);

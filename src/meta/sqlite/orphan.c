@@ -31,10 +31,13 @@ static enum tr_rc collect(struct tr_meta *meta, const struct tr_run *run, uint64
         return rc;
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(
-        tx.m, "SELECT c.run_id, r.generation, c.n, c.target, c.lo, c.hi, c.state, c.rows"
-              " FROM chunk c JOIN run r ON r.id = c.run_id AND r.state >= 3"
-              " WHERE c.export_id = ? AND c.target = ? AND c.published = 0 AND c.state > 0"
-              " AND c.run_id <> ? AND c.hi > ? AND c.lo < ? ORDER BY c.lo");
+        tx.m,
+        "SELECT c.run_id, r.lo, r.hi, r.generation, c.n, c.target, c.lo, c.hi, c.state, c.rows,"
+        " c.stored, c.elsewhere, c.selected, c.excluded, c.delivered, c.already_there,"
+        " c.rejected, c.repaired, c.bytes"
+        " FROM chunk c JOIN run r ON r.id = c.run_id AND r.state >= 3"
+        " WHERE c.export_id = ? AND c.target = ? AND c.published = 0 AND c.state > 0"
+        " AND c.run_id <> ? AND c.hi > ? AND c.lo < ? ORDER BY c.lo");
     sql_id(&q, &run->export_id);
     sql_int(&q, (int64_t)target);
     sql_id(&q, &run->id);
@@ -45,6 +48,8 @@ static enum tr_rc collect(struct tr_meta *meta, const struct tr_run *run, uint64
         if (o == NULL)
             return tr_fail_oom(err);
         sql_get_id(&q, &o->run_id);
+        o->interval.lo = sql_get_int(&q);
+        o->interval.hi = sql_get_int(&q);
         o->generation = (uint32_t)sql_get_int(&q);
         o->chunk.n = (uint32_t)sql_get_int(&q);
         o->chunk.target = (uint64_t)sql_get_int(&q);
@@ -52,6 +57,7 @@ static enum tr_rc collect(struct tr_meta *meta, const struct tr_run *run, uint64
         o->chunk.range.hi = sql_get_int(&q);
         o->chunk.state = (enum tr_chunk_plan_state)sql_get_int(&q);
         o->chunk.rows = (uint64_t)sql_get_int(&q);
+        sql_get_account(&q, &o->chunk.account);
     }
     return rc;
 }
@@ -75,9 +81,10 @@ static enum tr_rc mark(struct meta *m, const struct tr_orphan *o, const struct t
 {
     static const struct tr_account none;
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(m, "UPDATE chunk SET state = ?, published = ?, stored = ?, elsewhere = ?,"
-                               " selected = ?, excluded = ?, delivered = ?, already_there = ?,"
-                               " rejected = ?, repaired = ?, bytes = ? WHERE run_id = ? AND n = ?");
+    struct sql q =
+        sql_open(m, "UPDATE chunk SET state = ?, published = ?, stored = ?, elsewhere = ?,"
+                    " selected = ?, excluded = ?, delivered = ?, already_there = ?,"
+                    " rejected = ?, repaired = ?, bytes = ? WHERE run_id = ? AND n = ?");
 
     sql_int(&q, account != NULL ? TR_CHUNK_DELIVERED : TR_CHUNK_PLANNED);
     sql_int(&q, account != NULL);

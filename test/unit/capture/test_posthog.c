@@ -138,6 +138,44 @@ static void takes_every_shape(void **state)
     request_fini(&q);
 }
 
+/* A refused request: whose it was and how many events it held, for the accounts. */
+static const struct refused_case {
+    const char *name;
+    const char *body;
+    int32_t project;
+    uint32_t seen;
+} refused_counts[] = {
+    { "a batch with one bad event counts whole",
+      "{\"api_key\":\"phc_two\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"},{\"event\":"
+      "\"b\"},"
+      "{\"event\":\"c\",\"distinct_id\":\"u\"}]}",
+      2, 3 },
+    { "an array, its token inside properties",
+      "[{\"event\":\"a\",\"properties\":{\"token\":\"phc_one\"}},{\"event\":\"b\"}]", 1, 2 },
+    { "one event", "{\"api_key\":\"phc_one\",\"event\":\"a\"}", 1, 1 },
+    { "an unknown token counts for nobody", "{\"api_key\":\"phc_none\",\"event\":\"a\"}", 0, 0 },
+    { "what is no JSON counts nothing", "{\"api_key\":\"phc_one\",\"batch\":[", 0, 0 },
+};
+
+static void counts_what_it_refuses(void **state)
+{
+    struct request q;
+
+    (void)state;
+    request_init(&q);
+    for (size_t i = 0; i < sizeof(refused_counts) / sizeof(refused_counts[0]); i++) {
+        const struct refused_case *c = &refused_counts[i];
+
+        print_message("  %s\n", c->name);
+        assert_int_equal(request_send(&q, c->body), TR_INVALID);
+        assert_int_equal(q.out.project, c->project);
+        if (c->project != 0)
+            assert_int_equal(q.out.seen, c->seen);
+        assert_int_equal(q.out.events, 0);
+    }
+    request_fini(&q);
+}
+
 #define ONE(fields) "{\"api_key\":\"phc_one\"," fields "}"
 #define EVENT       "\"event\":\"a\",\"distinct_id\":\"u\""
 
@@ -351,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_every_shape),
+        cmocka_unit_test(counts_what_it_refuses),
         cmocka_unit_test(refuses_whole_requests_with_a_reason),
         cmocka_unit_test(appends_after_what_is_there),
         cmocka_unit_test(cuts_distinct_ids_at_200_characters),

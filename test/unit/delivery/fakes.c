@@ -1,4 +1,4 @@
-#include "fakes.h"
+#include "fakes_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ void fake_chance(struct fake_script *s, uint64_t seed, unsigned per_mille)
     *s = (struct fake_script){ .next = next_chance, .random = seed, .per_mille = per_mille };
 }
 
-static pthread_mutex_t script_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t fake_script_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static enum tr_rc died(struct tr_err *err)
 {
@@ -84,9 +84,9 @@ static enum tr_rc died(struct tr_err *err)
 }
 
 /* What an op is to return; TR_OK: go on (*ret_after: what to do once it had its effect). */
-static enum tr_rc meet(enum fake_op op, enum fake_fault *ret_after, struct tr_err *err)
+enum tr_rc fake_meet(enum fake_op op, enum fake_fault *ret_after, struct tr_err *err)
 {
-    (void)pthread_mutex_lock(&script_lock);
+    (void)pthread_mutex_lock(&fake_script_lock);
     enum fake_fault f = fakes.dead ? FAKE_DIE : fakes.script.next(&fakes.script, op);
     enum tr_rc rc = TR_OK;
 
@@ -118,11 +118,11 @@ static enum tr_rc meet(enum fake_op op, enum fake_fault *ret_after, struct tr_er
         *ret_after = f;
         break;
     }
-    (void)pthread_mutex_unlock(&script_lock);
+    (void)pthread_mutex_unlock(&fake_script_lock);
     return rc;
 }
 
-static enum tr_rc meet_after(enum fake_fault after, struct tr_err *err)
+enum tr_rc fake_meet_after(enum fake_fault after, struct tr_err *err)
 {
     if (after == FAKE_DIE_DONE)
         return died(err);
@@ -131,657 +131,13 @@ static enum tr_rc meet_after(enum fake_fault after, struct tr_err *err)
     return TR_OK;
 }
 
-static enum tr_rc meet_simple(enum fake_op op, struct tr_err *err)
+enum tr_rc fake_meet_simple(enum fake_op op, struct tr_err *err)
 {
     enum fake_fault after;
-    enum tr_rc rc = meet(op, &after, err);
+    enum tr_rc rc = fake_meet(op, &after, err);
 
-    return rc == TR_OK ? meet_after(after, err) : rc;
+    return rc == TR_OK ? fake_meet_after(after, err) : rc;
 }
-
-/* ---- the source ---- */
-
-static struct fake_source *source_of(struct tr_source *s)
-{
-    return (struct fake_source *)(void *)s;
-}
-
-void fake_ingest(struct fake_source *s, int32_t project, int kind, bool bad)
-{
-    if (s->n == s->cap) {
-        s->cap = s->cap == 0 ? 256 : s->cap * 2;
-        s->events = realloc(s->events, s->cap * sizeof(*s->events));
-        assert_non_null(s->events);
-    }
-    int64_t at = s->n != 0 && s->events[s->n - 1].at >= s->now ? s->events[s->n - 1].at + 1 : s->now;
-    struct fake_event *e = &s->events[s->n++];
-    *e = (struct fake_event){ .at = at, .project = project, .kind = kind };
-    for (int i = 0; i < 8; i++)
-        e->uuid.b[i] = (uint8_t)((uint64_t)s->n >> (8 * i));
-    e->uuid.b[15] = bad ? 0xbd : 0;
-    if (s->now <= at)
-        s->now = at + 1;
-}
-
-bool fake_is_bad(const struct tr_uuid *u)
-{
-    return u->b[15] == 0xbd;
-}
-
-static size_t first_at(const struct fake_source *s, int64_t t)
-{
-    size_t lo = 0;
-    size_t hi = s->n;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (s->events[mid].at < t)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-static bool source_close_through(struct tr_source *s, int64_t t)
-{
-    return t <= source_of(s)->now;
-}
-
-static int64_t source_now(struct tr_source *s)
-{
-    return source_of(s)->now;
-}
-
-static int64_t source_floor(struct tr_source *s)
-{
-    return source_of(s)->floor;
-}
-
-static enum tr_rc check_range(const struct fake_source *s, struct tr_range r, struct tr_err *err)
-{
-    if (r.hi > s->now)
-        return tr_fail(err, TR_INVALID, "store.not_closed", NULL, "not closed");
-    if (r.lo < s->floor)
-        return tr_fail(err, TR_INVALID, "store.below_floor", NULL, "below the floor");
-    return TR_OK;
-}
-
-/* Parts of max_rows events each. */
-static enum tr_rc source_plan(const struct tr_ctx *cx, struct tr_source *base, int32_t project,
-                              struct tr_range range, uint64_t max_rows, uint64_t max_bytes,
-                              struct tr_part *ret, size_t cap, size_t *ret_n,
-                              int64_t *ret_covered_hi, struct tr_err *err)
-{
-    struct fake_source *s = source_of(base);
-    size_t n = 0;
-    enum tr_rc rc = check_range(s, range, err);
-
-    (void)cx;
-    (void)max_bytes;
-    if (rc == TR_OK)
-        rc = meet_simple(FAKE_PLAN, err);
-    if (rc != TR_OK)
-        return rc;
-    ret[0] = (struct tr_part){ .range = range };
-    for (size_t i = first_at(s, range.lo); i < s->n && s->events[i].at < range.hi; i++) {
-        if (s->events[i].project != project)
-            continue;
-        if (ret[n].rows == max_rows) {
-            ret[n].range.hi = s->events[i].at;
-            if (n + 1 == cap)
-                break;
-            ret[++n] = (struct tr_part){ .range = { s->events[i].at, range.hi } };
-        }
-        ret[n].rows++;
-    }
-    *ret_covered_hi = ret[n].range.hi;
-    *ret_n = n + 1;
-    return TR_OK;
-}
-
-struct fake_stream {
-    struct tr_stream base;
-    struct fake_source *source;
-    int32_t project;
-    struct tr_range range;
-    size_t at;
-    struct tr_batch batch;
-    struct tr_uuid uuids[TR_BATCH_ROWS];
-    struct tr_str names[TR_BATCH_ROWS];
-    struct tr_str properties[TR_BATCH_ROWS];
-    char text[TR_BATCH_ROWS][16];
-    uint32_t flags[TR_BATCH_ROWS];
-    int64_t at_us[TR_BATCH_ROWS];
-};
-
-static enum tr_rc stream_next(const struct tr_ctx *cx, struct tr_stream *base,
-                              struct tr_batch **ret, struct tr_err *err)
-{
-    struct fake_stream *st = (struct fake_stream *)(void *)base;
-    struct fake_source *s = st->source;
-    struct tr_batch *b = &st->batch;
-    enum tr_rc rc = meet_simple(FAKE_READ, err);
-
-    (void)cx;
-    if (rc != TR_OK)
-        return rc;
-    b->rows = 0;
-    for (; st->at < s->n && s->events[st->at].at < st->range.hi && b->rows < s->batch_rows;
-         st->at++) {
-        const struct fake_event *e = &s->events[st->at];
-        size_t i = b->rows;
-
-        if (e->project != st->project)
-            continue;
-        st->uuids[i] = e->uuid;
-        (void)snprintf(st->text[i], sizeof(st->text[i]), "kind-%d", e->kind);
-        st->names[i] = tr_str_of(st->text[i]);
-        st->properties[i] = TR_STR("{}");
-        st->flags[i] = 0;
-        st->at_us[i] = e->at;
-        b->rows++;
-    }
-    *ret = b->rows == 0 ? NULL : b;
-    return TR_OK;
-}
-
-static void stream_close(struct tr_stream *s)
-{
-    free(s);
-}
-
-static const struct tr_stream_ops stream_ops = { .next = stream_next, .close = stream_close };
-
-static enum tr_rc source_read(const struct tr_ctx *cx, struct tr_source *base, int32_t project,
-                              const struct tr_schema *schema, struct tr_range range,
-                              tr_column_mask columns, struct tr_stream **ret, struct tr_err *err)
-{
-    struct fake_source *s = source_of(base);
-    enum tr_rc rc = check_range(s, range, err);
-
-    (void)cx;
-    if (rc != TR_OK)
-        return rc;
-    struct fake_stream *st = calloc(1, sizeof(*st));
-    assert_non_null(st);
-    st->base.ops = &stream_ops;
-    st->source = s;
-    st->project = project;
-    st->range = range;
-    st->at = first_at(s, range.lo);
-    st->batch.schema = schema;
-    st->batch.flags = st->flags;
-    st->batch.inserted_at = st->at_us;
-    if (columns >> TR_EVENT_UUID & 1)
-        st->batch.col[TR_EVENT_UUID].uuid = st->uuids;
-    if (columns >> TR_EVENT_EVENT & 1)
-        st->batch.col[TR_EVENT_EVENT].str = st->names;
-    if (columns >> TR_EVENT_PROPERTIES & 1)
-        st->batch.col[TR_EVENT_PROPERTIES].str = st->properties;
-    *ret = &st->base;
-    return TR_OK;
-}
-
-static enum tr_rc source_counts(struct tr_source *base, int32_t project, struct tr_range range,
-                                struct tr_counts *ret, struct tr_err *err)
-{
-    struct fake_source *s = source_of(base);
-
-    (void)err;
-    *ret = (struct tr_counts){ 0 };
-    for (size_t i = 0; i < s->n; i++) {
-        int64_t minute = s->events[i].at / TR_US_PER_MIN * TR_US_PER_MIN;
-        if (s->events[i].project == project && minute + TR_US_PER_MIN > range.lo &&
-            minute < range.hi)
-            ret->stored++;
-    }
-    return TR_OK;
-}
-
-static enum tr_rc source_extent(struct tr_source *base, int32_t project, struct tr_range range,
-                                bool *ret_any, int64_t *ret_first, int64_t *ret_last,
-                                struct tr_err *err)
-{
-    struct fake_source *s = source_of(base);
-
-    (void)err;
-    *ret_any = false;
-    for (size_t i = first_at(s, range.lo); i < s->n && s->events[i].at < range.hi; i++) {
-        if (s->events[i].project != project)
-            continue;
-        if (!*ret_any)
-            *ret_first = s->events[i].at;
-        *ret_last = s->events[i].at;
-        *ret_any = true;
-    }
-    return TR_OK;
-}
-
-static void source_close(struct tr_source *s)
-{
-    (void)s;
-}
-
-static const struct tr_source_ops source_ops = {
-    .name = "fake",
-    .caps = TR_SOURCE_STABLE,
-    .close_through = source_close_through,
-    .now = source_now,
-    .floor = source_floor,
-    .plan = source_plan,
-    .read = source_read,
-    .counts = source_counts,
-    .extent = source_extent,
-    .close = source_close,
-};
-
-/* ---- the destination ---- */
-
-static pthread_mutex_t place_lock = PTHREAD_MUTEX_INITIALIZER;
-
-struct fake_dest {
-    struct tr_dest base;
-    struct fake_place *place;
-};
-
-struct fake_load {
-    struct tr_load base;
-    struct fake_place *place;
-    char key[TR_KEY_TEXT];
-    bool careful, run_commits;
-    struct tr_reject_sink *rejects;
-    struct tr_uuid *rows, *removed;
-    int64_t *at;
-    size_t n, n_removed;
-};
-
-struct fake_place *fake_place(const char *name)
-{
-    for (size_t i = 0; i < fakes.n_places; i++) {
-        if (strcmp(fakes.places[i].name, name) == 0)
-            return &fakes.places[i];
-    }
-    assert_true(fakes.n_places < FAKE_PLACES);
-    struct fake_place *p = &fakes.places[fakes.n_places++];
-    (void)snprintf(p->name, sizeof(p->name), "%s", name);
-    return p;
-}
-
-size_t fake_live(const struct fake_place *p, const struct tr_uuid *u)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < p->n; i++)
-        n += p->rows[i].is_live && memcmp(&p->rows[i].uuid, u, sizeof(*u)) == 0;
-    return n;
-}
-
-void fake_remove_one(struct fake_place *p, const struct tr_uuid *u)
-{
-    for (size_t i = 0; i < p->n; i++) {
-        if (memcmp(&p->rows[i].uuid, u, sizeof(*u)) == 0) {
-            p->rows[i] = p->rows[--p->n];
-            return;
-        }
-    }
-}
-
-static void add_row(struct fake_place *p, const struct tr_uuid *u, const char *chunk, bool live)
-{
-    if (p->n == p->cap) {
-        p->cap = p->cap == 0 ? 256 : p->cap * 2;
-        p->rows = realloc(p->rows, p->cap * sizeof(*p->rows));
-        assert_non_null(p->rows);
-    }
-    struct fake_row *r = &p->rows[p->n++];
-    *r = (struct fake_row){ .uuid = *u, .is_live = live };
-    (void)snprintf(r->chunk, sizeof(r->chunk), "%s", chunk);
-}
-
-static struct fake_entry *find_entry(struct fake_place *p, const char *key)
-{
-    for (size_t i = 0; i < p->n_ledger; i++) {
-        if (strcmp(p->ledger[i].key, key) == 0)
-            return &p->ledger[i];
-    }
-    return NULL;
-}
-
-static struct fake_entry *add_entry(struct fake_place *p, const char *key)
-{
-    if (p->n_ledger == p->cap_ledger) {
-        p->cap_ledger = p->cap_ledger == 0 ? 64 : p->cap_ledger * 2;
-        p->ledger = realloc(p->ledger, p->cap_ledger * sizeof(*p->ledger));
-        assert_non_null(p->ledger);
-    }
-    struct fake_entry *e = &p->ledger[p->n_ledger++];
-    *e = (struct fake_entry){ 0 };
-    (void)snprintf(e->key, sizeof(e->key), "%s", key);
-    return e;
-}
-
-static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *base,
-                             const struct tr_batch *b, struct tr_err *err)
-{
-    struct fake_load *l = (struct fake_load *)(void *)base;
-    enum tr_rc rc = meet_simple(FAKE_WRITE, err);
-
-    if (rc == TR_OK && tr_ctx_cancelled(cx))
-        rc = tr_fail(err, TR_CANCELLED, "fake.cancelled", NULL, "cancelled");
-    if (rc != TR_OK)
-        return rc;
-    l->rows = realloc(l->rows, (l->n + b->rows) * sizeof(*l->rows));
-    l->at = realloc(l->at, (l->n + b->rows) * sizeof(*l->at));
-    assert_true(l->rows != NULL && l->at != NULL);
-    memcpy(l->rows + l->n, b->col[TR_EVENT_UUID].uuid, b->rows * sizeof(*l->rows));
-    memcpy(l->at + l->n, b->inserted_at, b->rows * sizeof(*l->at));
-    l->n += b->rows;
-    return TR_OK;
-}
-
-static enum tr_rc load_remove(const struct tr_ctx *cx, struct tr_load *base,
-                              const struct tr_uuid *uuids, size_t n, struct tr_err *err)
-{
-    struct fake_load *l = (struct fake_load *)(void *)base;
-    enum tr_rc rc = meet_simple(FAKE_REMOVE, err);
-
-    (void)cx;
-    if (rc != TR_OK)
-        return rc;
-    assert_true(n <= 20000 && l->n == 0);
-    l->removed = realloc(l->removed, (l->n_removed + n) * sizeof(*l->removed));
-    assert_non_null(l->removed);
-    memcpy(l->removed + l->n_removed, uuids, n * sizeof(*uuids));
-    l->n_removed += n;
-    return TR_OK;
-}
-
-static void load_abort(struct tr_load *base)
-{
-    struct fake_load *l = (struct fake_load *)(void *)base;
-
-    (void)pthread_mutex_lock(&place_lock);
-    l->place->loads_at_once--;
-    (void)pthread_mutex_unlock(&place_lock);
-    free(l->rows);
-    free(l->removed);
-    free(l->at);
-    free(l);
-}
-
-/* Puts the rows there; under the lock. */
-static struct tr_receipt apply(struct fake_load *l, int in_flight)
-{
-    struct fake_place *p = l->place;
-    struct fake_entry *e = find_entry(p, l->key);
-
-    if (e != NULL) {
-        struct tr_receipt r = e->receipt;
-        r.was_there = true;
-        return r;
-    }
-    e = add_entry(p, l->key);
-    e->in_flight = in_flight;
-    for (size_t i = 0; i < l->n_removed; i++) {
-        for (size_t k = 0; k < p->n; k++) {
-            if (memcmp(&p->rows[k].uuid, &l->removed[i], sizeof(struct tr_uuid)) == 0)
-                p->rows[k--] = p->rows[--p->n];
-        }
-    }
-    for (size_t i = 0; i < l->n; i++) {
-        if (fake_is_bad(&l->rows[i])) {
-            l->rejects->reject(l->rejects, &l->rows[i], l->at[i], "a bad row");
-            e->receipt.rejected++;
-        } else {
-            add_row(p, &l->rows[i], l->key, !l->run_commits);
-            e->receipt.delivered++;
-        }
-    }
-    e->receipt.bytes = l->n * 100;
-    return e->receipt;
-}
-
-static bool has_bad(const struct fake_load *l)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (fake_is_bad(&l->rows[i]))
-            return true;
-    }
-    return false;
-}
-
-static enum tr_rc load_commit(const struct tr_ctx *cx, struct tr_load *base,
-                              struct tr_receipt *ret, struct tr_err *err)
-{
-    struct fake_load *l = (struct fake_load *)(void *)base;
-    enum fake_fault after = FAKE_FINE;
-    enum tr_rc rc = meet(FAKE_COMMIT, &after, err);
-
-    (void)cx;
-    if (rc == TR_OK && !l->careful && has_bad(l))
-        rc = tr_fail(err, TR_REFUSED, tr_dest_rows_refused, NULL, "some row is bad");
-    if (rc == TR_OK) {
-        (void)pthread_mutex_lock(&place_lock);
-        *ret = apply(l, after == FAKE_AMBIGUOUS_LATER ? 1 : 0);
-        (void)pthread_mutex_unlock(&place_lock);
-        rc = meet_after(after, err);
-    }
-    load_abort(base);
-    return rc;
-}
-
-static const struct tr_load_ops table_load_ops = {
-    .write = load_write,
-    .remove = load_remove,
-    .commit = load_commit,
-    .abort = load_abort,
-};
-static const struct tr_load_ops folder_load_ops = {
-    .write = load_write,
-    .commit = load_commit,
-    .abort = load_abort,
-};
-
-static void dest_target(const struct tr_conf *conf, struct tr_buf *out)
-{
-    tr_buf_printf(out, "fake://%s", tr_conf_text(conf, "place"));
-}
-
-static enum tr_rc open_place(const struct tr_conf *conf, const struct tr_dest_ops *ops,
-                             struct tr_dest **ret, struct tr_err *err)
-{
-    enum tr_rc rc = meet_simple(FAKE_OPEN, err);
-
-    if (rc != TR_OK)
-        return rc;
-    assert_string_equal(tr_conf_text(conf, "token"), "s3cret"); /* the sealed one arrived */
-    struct fake_dest *d = calloc(1, sizeof(*d));
-    assert_non_null(d);
-    d->base.ops = ops;
-    (void)pthread_mutex_lock(&place_lock);
-    d->place = fake_place(tr_conf_text(conf, "place"));
-    d->place->opened++;
-    d->place->open_now++;
-    (void)pthread_mutex_unlock(&place_lock);
-    *ret = &d->base;
-    return TR_OK;
-}
-
-static enum tr_rc table_open(const struct tr_ctx *cx, const struct tr_conf *conf,
-                             struct tr_dest **ret, struct tr_err *err)
-{
-    (void)cx;
-    return open_place(conf, &fake_table_ops, ret, err);
-}
-
-static enum tr_rc folder_open(const struct tr_ctx *cx, const struct tr_conf *conf,
-                              struct tr_dest **ret, struct tr_err *err)
-{
-    (void)cx;
-    return open_place(conf, &fake_folder_ops, ret, err);
-}
-
-static struct fake_place *place_of(struct tr_dest *d)
-{
-    return ((struct fake_dest *)(void *)d)->place;
-}
-
-static enum tr_rc dest_prepare(const struct tr_ctx *cx, struct tr_dest *d,
-                               const struct tr_projection *p, struct tr_notice_sink *notices,
-                               struct tr_err *err)
-{
-    (void)cx;
-    (void)err;
-    assert_true(p->n > 0);
-    (void)pthread_mutex_lock(&place_lock);
-    bool first = place_of(d)->prepared++ == 0;
-    (void)pthread_mutex_unlock(&place_lock);
-    if (first)
-        notices->notice(notices, "the place was made");
-    return TR_OK;
-}
-
-static enum tr_rc dest_begin(const struct tr_ctx *cx, struct tr_dest *d,
-                             const struct tr_load_spec *spec, struct tr_load **ret,
-                             struct tr_err *err)
-{
-    struct fake_place *p = place_of(d);
-    enum tr_rc rc = meet_simple(FAKE_BEGIN, err);
-
-    (void)cx;
-    if (rc != TR_OK)
-        return rc;
-    struct fake_load *l = calloc(1, sizeof(*l));
-    assert_non_null(l);
-    l->run_commits = (d->ops->caps & TR_DEST_COMMITS_RUN) != 0;
-    l->base.ops = l->run_commits ? &folder_load_ops : &table_load_ops;
-    l->place = p;
-    l->careful = spec->careful;
-    l->rejects = spec->rejects;
-    (void)tr_key_format(&spec->key, l->key);
-    (void)pthread_mutex_lock(&place_lock);
-    if (++p->loads_at_once > p->most_loads)
-        p->most_loads = p->loads_at_once;
-    (void)pthread_mutex_unlock(&place_lock);
-    *ret = &l->base;
-    return TR_OK;
-}
-
-static enum tr_rc dest_lookup(const struct tr_ctx *cx, struct tr_dest *d, const struct tr_key *key,
-                              enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
-                              struct tr_err *err)
-{
-    char text[TR_KEY_TEXT];
-    enum tr_rc rc = meet_simple(FAKE_LOOKUP, err);
-
-    (void)cx;
-    if (rc != TR_OK)
-        return rc;
-    (void)pthread_mutex_lock(&place_lock);
-    struct fake_entry *e = find_entry(place_of(d), tr_key_format(key, text));
-    if (e == NULL) {
-        *ret = TR_CHUNK_ABSENT;
-    } else if (e->in_flight > 0) {
-        e->in_flight--;
-        *ret = TR_CHUNK_IN_FLIGHT;
-    } else {
-        *ret = TR_CHUNK_PRESENT;
-        *ret_receipt = e->receipt;
-    }
-    (void)pthread_mutex_unlock(&place_lock);
-    return TR_OK;
-}
-
-/* Publishes exactly the chunks it is told of. */
-static enum tr_rc folder_finish(const struct tr_ctx *cx, struct tr_dest *d, const struct tr_key *run,
-                                const struct tr_key *chunks, const struct tr_receipt *receipts,
-                                size_t n, struct tr_err *err)
-{
-    struct fake_place *p = place_of(d);
-    enum fake_fault after = FAKE_FINE;
-    enum tr_rc rc = meet(FAKE_FINISH, &after, err);
-
-    (void)cx;
-    (void)run;
-    if (rc != TR_OK)
-        return rc;
-    (void)pthread_mutex_lock(&place_lock);
-    for (size_t i = 0; i < n; i++) {
-        char key[TR_KEY_TEXT];
-        struct fake_entry *e = find_entry(p, tr_key_format(&chunks[i], key));
-
-        assert_non_null(e); /* a manifest never names what is not there */
-        assert_int_equal(e->receipt.delivered, receipts[i].delivered);
-        for (size_t k = 0; k < p->n; k++)
-            p->rows[k].is_live = p->rows[k].is_live || strcmp(p->rows[k].chunk, key) == 0;
-    }
-    (void)pthread_mutex_unlock(&place_lock);
-    return meet_after(after, err);
-}
-
-static enum tr_rc dest_recount(const struct tr_ctx *cx, struct tr_dest *d,
-                               const struct tr_key *keys, size_t n_keys,
-                               const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                               struct tr_err *err)
-{
-    (void)cx;
-    (void)keys;
-    (void)err;
-    assert_true(n_keys > 0 && n > 0 && n <= 20000);
-    *ret = (struct tr_recount){ .expected = n };
-    for (size_t i = 0; i < n; i++) {
-        size_t there = fake_live(place_of(d), &uuids[i]);
-        ret->found += there != 0;
-        ret->copies += there > 1 ? there - 1 : 0;
-    }
-    return TR_OK;
-}
-
-static void dest_close(struct tr_dest *d)
-{
-    (void)pthread_mutex_lock(&place_lock);
-    place_of(d)->open_now--;
-    (void)pthread_mutex_unlock(&place_lock);
-    free(d);
-}
-
-static const struct tr_option options[] = {
-    { .name = "place", .type = TR_OPT_TEXT, .required = true, .doc = "where" },
-    { .name = "token", .type = TR_OPT_TEXT, .required = true, .secret = true, .doc = "secret" },
-    { .name = "connections", .type = TR_OPT_INT, .fallback = "1", .min = 1, .max = 8,
-      .doc = "at once" },
-    { .name = NULL },
-};
-
-const struct tr_dest_ops fake_table_ops = {
-    .name = "Table",
-    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_REPLACES | TR_DEST_RECOUNTS,
-    .options = options,
-    .target = dest_target,
-    .open = table_open,
-    .prepare = dest_prepare,
-    .begin = dest_begin,
-    .lookup = dest_lookup,
-    .recount = dest_recount,
-    .close = dest_close,
-};
-
-const struct tr_dest_ops fake_folder_ops = {
-    .name = "Folder",
-    .caps = TR_DEST_COMMITS_RUN | TR_DEST_RECOUNTS,
-    .options = options,
-    .target = dest_target,
-    .open = folder_open,
-    .prepare = dest_prepare,
-    .begin = dest_begin,
-    .lookup = dest_lookup,
-    .finish = folder_finish,
-    .recount = dest_recount,
-    .close = dest_close,
-};
-
-static const struct tr_dest_ops *const dests[] = { &fake_table_ops, &fake_folder_ops, NULL };
 
 /* ---- metadata that can die ---- */
 
@@ -790,10 +146,10 @@ static const struct tr_dest_ops *const dests[] = { &fake_table_ops, &fake_folder
     static enum tr_rc mortal_##verb params                                                         \
     {                                                                                              \
         enum fake_fault after = FAKE_FINE;                                                         \
-        enum tr_rc rc = meet(FAKE_META, &after, err);                                              \
+        enum tr_rc rc = fake_meet(FAKE_META, &after, err);                                         \
         if (rc == TR_OK)                                                                           \
             rc = fakes.real->verb args;                                                            \
-        return rc == TR_OK ? meet_after(after, err) : rc;                                          \
+        return rc == TR_OK ? fake_meet_after(after, err) : rc;                                     \
     }
 
 MORTAL(cursor_set, (struct tr_meta * m, const struct tr_uuid *id, int64_t to, struct tr_err *err),
@@ -866,11 +222,11 @@ bool fakes_wait_for_lines(const char *part, int times)
 
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 60;
-    (void)pthread_mutex_lock(&script_lock);
+    (void)pthread_mutex_lock(&fake_script_lock);
     assert_true(fakes.awaited != NULL && strcmp(fakes.awaited, part) == 0);
     while (fakes.awaited_lines < times && error == 0)
-        error = pthread_cond_timedwait(&line_came, &script_lock, &until);
-    (void)pthread_mutex_unlock(&script_lock);
+        error = pthread_cond_timedwait(&line_came, &fake_script_lock, &until);
+    (void)pthread_mutex_unlock(&fake_script_lock);
     return error == 0;
 }
 
@@ -880,7 +236,7 @@ static void keep_line(void *arg, const char *level, const struct tr_uuid *export
     (void)arg;
     (void)export_id;
     (void)run_id;
-    (void)pthread_mutex_lock(&script_lock);
+    (void)pthread_mutex_lock(&fake_script_lock);
     if (fakes.awaited != NULL && strstr(text, fakes.awaited) != NULL) {
         fakes.awaited_lines++;
         (void)pthread_cond_broadcast(&line_came);
@@ -888,8 +244,10 @@ static void keep_line(void *arg, const char *level, const struct tr_uuid *export
     (void)snprintf(fakes.last_line, sizeof(fakes.last_line), "%s: %s", level, text);
     if (fakes.noisy)
         print_message("# %s: %s\n", level, text);
-    (void)pthread_mutex_unlock(&script_lock);
+    (void)pthread_mutex_unlock(&fake_script_lock);
 }
+
+static const struct tr_dest_ops *const dests[] = { &fake_table_ops, &fake_folder_ops, NULL };
 
 static const char *const *default_columns(const struct tr_dest_ops *ops, const struct tr_schema *s)
 {
@@ -916,7 +274,7 @@ void fakes_open(void)
 
     memset(&fakes, 0, sizeof(fakes));
     fake_never(&fakes.script);
-    fakes.source.base.ops = &source_ops;
+    fakes.source.base.ops = &fake_source_ops;
     fakes.source.batch_rows = 7;
     fakes.source.now = INT64_C(1767225600) * TR_US_PER_S; /* 2026-01-01T00:00:00Z */
     /* Memory, where there is some: what is tested here is not the disk. */

@@ -1,5 +1,6 @@
-/* Test doubles of the ports around delivery: a source and a destination in memory, and metadata that can
- * die. One script says what goes wrong at which call, so that every failure can be told exactly.
+/* Test doubles of the ports around delivery: a source and a destination in memory, and metadata
+ * that can die. One script says what goes wrong at which call, so that every failure can be told
+ * exactly.
  */
 #ifndef TEST_FAKES_H
 #define TEST_FAKES_H
@@ -9,8 +10,17 @@
 /* ---- what goes wrong ---- */
 
 enum fake_op {
-    FAKE_OPEN, FAKE_BEGIN, FAKE_REMOVE, FAKE_WRITE, FAKE_COMMIT, FAKE_LOOKUP, FAKE_FINISH,
-    FAKE_PLAN, FAKE_READ, FAKE_META, FAKE_OPS
+    FAKE_OPEN,
+    FAKE_BEGIN,
+    FAKE_REMOVE,
+    FAKE_WRITE,
+    FAKE_COMMIT,
+    FAKE_LOOKUP,
+    FAKE_FINISH,
+    FAKE_PLAN,
+    FAKE_READ,
+    FAKE_META,
+    FAKE_OPS
 };
 
 enum fake_fault {
@@ -76,6 +86,7 @@ struct fake_row {
 struct fake_entry {
     char key[TR_KEY_TEXT];
     struct tr_receipt receipt;
+    bool is_published;
     int in_flight; /* lookups that still see it under way */
 };
 
@@ -88,7 +99,7 @@ struct fake_place {
     int prepared, opened, open_now, loads_at_once, most_loads;
 };
 
-extern const struct tr_dest_ops fake_table_ops; /* "Table": commits chunks, replaces, recounts */
+extern const struct tr_dest_ops fake_table_ops;  /* "Table": commits chunks, replaces, recounts */
 extern const struct tr_dest_ops fake_folder_ops; /* "Folder": commits runs */
 
 /* ---- all of it ---- */
@@ -122,7 +133,8 @@ void fakes_close(void);
 /* The process is gone and started again: what was in flight has its end. */
 void fakes_revive(void);
 
-/* Waits until so many lines for people held this text (fakes.awaited, set before); false after 60 s. */
+/* Waits until so many lines for people held this text (fakes.awaited, set before); false after 60
+ * s. */
 bool fakes_wait_for_lines(const char *part, int times);
 
 struct fake_place *fake_place(const char *name);

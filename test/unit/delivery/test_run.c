@@ -68,8 +68,12 @@ static struct tr_run backfill_run(struct tr_range interval, enum tr_on_delivered
     struct tr_err err = { 0 };
     struct tr_export *e = NULL;
     struct tr_conf *conf = NULL;
-    struct tr_backfill b = { .export_id = export_id, .project = 1, .range = interval,
-                             .cursor = interval.lo, .on_delivered = how, .parallel = 1,
+    struct tr_backfill b = { .export_id = export_id,
+                             .project = 1,
+                             .range = interval,
+                             .cursor = interval.lo,
+                             .on_delivered = how,
+                             .parallel = 1,
                              .created_at = fakes.source.now };
 
     assert_int_equal(tr_delivery_load(&fakes.delivery, &export_id, &e, &conf, &err), TR_OK);
@@ -97,7 +101,7 @@ static enum tr_rc attempt(struct tr_run *run, struct tr_err *err)
         return rc;
 
     struct tr_err ignored = { 0 };
-    run->state = rc == TR_OK ? TR_RUN_COMPLETED
+    run->state = rc == TR_OK                            ? TR_RUN_COMPLETED
                  : rc == TR_REFUSED || rc == TR_INVALID ? TR_RUN_FAILED
                  : rc == TR_CANCELLED                   ? TR_RUN_CANCELLED
                                                         : TR_RUN_RETRYING;
@@ -112,7 +116,8 @@ static enum tr_rc attempt(struct tr_run *run, struct tr_err *err)
     return rc;
 }
 
-/* Attempts until one goes well, as the engine and a person would see to; then *run is as it is kept. */
+/* Attempts until one goes well, as the engine and a person would see to; then *run is as it is
+ * kept. */
 static void insist(struct tr_run *run)
 {
     struct tr_err err = { 0 };
@@ -128,9 +133,9 @@ static void insist(struct tr_run *run)
         if (run->state == TR_RUN_COMPLETED)
             return;
         if (tr_run_state_ended(run->state))
-            assert_int_equal(fakes.real->run_retry(fakes.meta, &run->id, fakes.source.now, run,
-                                                   &ignored),
-                             TR_OK);
+            assert_int_equal(
+                fakes.real->run_retry(fakes.meta, &run->id, fakes.source.now, run, &ignored),
+                TR_OK);
     }
     fail_msg("the run does not come to its end: %s: %s", err.id, err.cause);
 }
@@ -179,9 +184,10 @@ static void excluded_events_are_counted_not_sent(void **state)
     struct tr_err err;
 
     (void)state;
-    (void)snprintf(body, sizeof(body),
-                   "{\"name\": \"x\", \"interval\": \"every 1 minutes\", \"destination\": {\"type\":"
-                   " \"Table\", \"config\": {\"place\": \"t\", \"exclude_events\": [\"kind-1\"]}}}");
+    (void)snprintf(
+        body, sizeof(body),
+        "{\"name\": \"x\", \"interval\": \"every 1 minutes\", \"destination\": {\"type\":"
+        " \"Table\", \"config\": {\"place\": \"t\", \"exclude_events\": [\"kind-1\"]}}}");
     export_id = fake_export(body);
     ingest(60);
     (void)live_run(r);
@@ -251,8 +257,8 @@ static void bounds_that_leave_nothing_complete_without_the_destination(void **st
     struct tr_err err;
 
     (void)state;
-    export_id = fake_export(fake_body("every 1 minutes", "Table", "t", 1,
-                                      "\"end_at\": \"2025-01-01T00:00:30Z\""));
+    export_id = fake_export(
+        fake_body("every 1 minutes", "Table", "t", 1, "\"end_at\": \"2025-01-01T00:00:30Z\""));
     ingest(60);
     (void)live_run((struct tr_range){ start, start + TR_US_PER_MIN });
     assert_int_equal(attempt(&run, &err), TR_OK);
@@ -437,8 +443,8 @@ static void bad_rows_are_rejected_one_by_one_and_kept_with_their_reason(void **s
     assert_int_equal(run.account.rejected, 2);
     assert_int_equal(run.account.delivered, run.account.stored - 2);
     assert_true(tr_account_balances(&run.account));
-    assert_int_equal(fakes.real->reject_list(fakes.meta, &run.id, 100, count_reject, &rejects, &err),
-                     TR_OK);
+    assert_int_equal(
+        fakes.real->reject_list(fakes.meta, &run.id, 100, count_reject, &rejects, &err), TR_OK);
     assert_int_equal(rejects, 2);
 }
 
@@ -496,9 +502,9 @@ static void a_worker_that_lost_its_claim_stops(void **state)
     export_id = fake_export(fake_body("every 1 minutes", "Table", "t", 1, ""));
     ingest(60);
     (void)live_run(r);
-    assert_int_equal(fakes.real->run_claim(fakes.meta, "a", fakes.source.now, 1, &mine, &found,
-                                           &next, &err),
-                     TR_OK);
+    assert_int_equal(
+        fakes.real->run_claim(fakes.meta, "a", fakes.source.now, 1, &mine, &found, &next, &err),
+        TR_OK);
     fakes.source.now += TR_US_PER_MIN;
     assert_int_equal(fakes.real->run_claim(fakes.meta, "b", fakes.source.now, TR_US_PER_MIN, &other,
                                            &found, &next, &err),

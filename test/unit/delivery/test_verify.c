@@ -61,16 +61,17 @@ static enum tr_rc deliver(struct tr_run *run)
     run->state = rc == TR_OK ? TR_RUN_COMPLETED : TR_RUN_FAILED;
     run->finished_at = fakes.source.now;
     (void)snprintf(run->error, sizeof(run->error), "%s", err.cause);
-    assert_int_equal(fakes.real->run_finish(fakes.meta, run, a.target, rc == TR_OK && a.deliver_run,
-                                            &err),
-                     TR_OK);
+    assert_int_equal(
+        fakes.real->run_finish(fakes.meta, run, a.target, rc == TR_OK && a.deliver_run, &err),
+        TR_OK);
     return rc;
 }
 
 static enum tr_rc deliver_minutes(int from, int to)
 {
     struct tr_err err = { 0 };
-    struct tr_run run = { .export_id = export_id, .project = 1,
+    struct tr_run run = { .export_id = export_id,
+                          .project = 1,
                           .interval = { minute(from), minute(to) },
                           .created_at = fakes.source.now };
 
@@ -84,15 +85,24 @@ static enum tr_rc backfill_minutes(int from, int to, enum tr_on_delivered how)
     struct tr_export *e = NULL;
     struct tr_conf *conf = NULL;
     struct tr_range r = { minute(from), minute(to) };
-    struct tr_backfill b = { .export_id = export_id, .project = 1, .range = r, .cursor = r.lo,
-                             .on_delivered = how, .parallel = 1, .created_at = fakes.source.now };
+    struct tr_backfill b = { .export_id = export_id,
+                             .project = 1,
+                             .range = r,
+                             .cursor = r.lo,
+                             .on_delivered = how,
+                             .parallel = 1,
+                             .created_at = fakes.source.now };
 
     assert_int_equal(tr_delivery_load(&fakes.delivery, &export_id, &e, &conf, &err), TR_OK);
     assert_int_equal(fakes.real->backfill_create(fakes.meta, &b, e->target, &err), TR_OK);
     tr_export_free(e);
     tr_conf_free(conf);
-    struct tr_run run = { .export_id = export_id, .backfill_id = b.id, .project = 1, .interval = r,
-                          .on_delivered = how, .generation = b.generation,
+    struct tr_run run = { .export_id = export_id,
+                          .backfill_id = b.id,
+                          .project = 1,
+                          .interval = r,
+                          .on_delivered = how,
+                          .generation = b.generation,
                           .created_at = fakes.source.now };
     assert_int_equal(fakes.real->run_backfill(fakes.meta, &run, &err), TR_OK);
     return deliver(&run);

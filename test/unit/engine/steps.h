@@ -1,4 +1,5 @@
-/* An engine without threads, over the doubles of delivery's ports: time goes by when a test says so. */
+/* An engine without threads, over the doubles of delivery's ports: time goes by when a test says
+ * so. */
 #ifndef TEST_STEPS_H
 #define TEST_STEPS_H
 

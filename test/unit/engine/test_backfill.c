@@ -178,8 +178,8 @@ static void a_failed_run_fails_the_backfill_but_not_the_rest_of_it(void **state)
     const struct run_list *l = runs_of(&export_id);
     for (size_t i = 0; i < l->n; i++) {
         if (l->v[i].state == TR_RUN_FAILED)
-            must_be_ok(
-                fakes.real->run_retry(fakes.meta, &l->v[i].id, fakes.source.now, &run, &err), &err);
+            must_be_ok(fakes.real->run_retry(fakes.meta, &l->v[i].id, fakes.source.now, &run, &err),
+                       &err);
     }
     drive();
     assert_int_equal(delivered_once(), 100);
@@ -197,9 +197,9 @@ static void a_cancelled_backfill_makes_no_more_runs(void **state)
     must_be_ok(engine_refresh(engine, &err), &err);
     expand();
     assert_true(work());
-    must_be_ok(fakes.real->backfill_finish(fakes.meta, &id, TR_RUN_CANCELLED, fakes.source.now,
-                                           &err),
-               &err);
+    must_be_ok(
+        fakes.real->backfill_finish(fakes.meta, &id, TR_RUN_CANCELLED, fakes.source.now, &err),
+        &err);
     drive();
     assert_int_equal(get(&id).state, TR_RUN_CANCELLED);
     assert_int_equal(runs_of(&export_id)->n, 1);

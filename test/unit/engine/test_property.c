@@ -1,9 +1,10 @@
 /* Whatever happens in whatever order, every stored event is at the destination once in the end.
  *
- * A random history (live runs, backfills, edits of frequency, filters and place, retries, cancelling,
- * pausing) with failures and deaths at random calls; then the failures stop, a person mends what is left,
- * and every promise is looked at. A seed that fails is told: TR_TEST_SEED=<n> runs that one alone,
- * TR_TEST_SEEDS=<n> runs more of them; the first argument chooses tests by name ("folders*").
+ * A random history (live runs, backfills, edits of frequency, filters and place, retries,
+ * cancelling, pausing) with failures and deaths at random calls; then the failures stop, a person
+ * mends what is left, and every promise is looked at. A seed that fails is told: TR_TEST_SEED=<n>
+ * runs that one alone, TR_TEST_SEEDS=<n> runs more of them; the first argument chooses tests by
+ * name ("folders*").
  */
 #include "steps.h"
 
@@ -147,8 +148,8 @@ static size_t mend(struct history *h)
 
         open += l->v[i].state != TR_RUN_COMPLETED;
         if (l->v[i].state == TR_RUN_FAILED || l->v[i].state == TR_RUN_CANCELLED)
-            must_be_ok(
-                fakes.real->run_retry(fakes.meta, &l->v[i].id, fakes.source.now, &run, &err), &err);
+            must_be_ok(fakes.real->run_retry(fakes.meta, &l->v[i].id, fakes.source.now, &run, &err),
+                       &err);
     }
     return open;
 }
@@ -235,8 +236,9 @@ static void settle(struct history *h)
     const struct run_list *l = runs_of(&h->export_id);
     for (size_t i = 0; i < l->n; i++) {
         if (l->v[i].state != TR_RUN_COMPLETED)
-            print_message("# run %zu is %s: %s (due %+lld s)\n", i, tr_run_state_name(l->v[i].state),
-                          l->v[i].error, (long long)(l->v[i].not_before - fakes.source.now) / 1000000);
+            print_message("# run %zu is %s: %s (due %+lld s)\n", i,
+                          tr_run_state_name(l->v[i].state), l->v[i].error,
+                          (long long)(l->v[i].not_before - fakes.source.now) / 1000000);
     }
     fail_msg("seed %llu: runs are left", (unsigned long long)h->seed);
 }
@@ -289,8 +291,9 @@ static void assert_accounts(const struct history *h)
             fail_msg("seed %llu: run %zu does not balance", (unsigned long long)h->seed, i);
     }
     struct tr_range all = { start, fakes.source.now };
-    must_be_ok(tr_verify(&cx, &fakes.delivery, &h->export_id, all, true, assert_ok, (void *)h, &err),
-               &err);
+    must_be_ok(
+        tr_verify(&cx, &fakes.delivery, &h->export_id, all, true, assert_ok, (void *)h, &err),
+        &err);
 }
 
 static void live(struct history h)
@@ -306,7 +309,8 @@ static void live(struct history h)
     for (int i = 0; i < STEPS; i++)
         step(&h);
     settle(&h);
-    /* What was delivered under other filters or to another place, or was cancelled, is told anew. */
+    /* What was delivered under other filters or to another place, or was cancelled, is told anew.
+     */
     h.excludes = false;
     fake_export_update(&h.export_id, body(&h));
     backfill(&h, (struct tr_range){ start, fakes.source.now },

@@ -184,8 +184,8 @@ static void local_days_of_a_zone_are_covered_without_gap_at_the_change_of_clocks
     (void)state;
     fakes.source.now = INT64_C(1774560000) * TR_US_PER_S; /* 2026-03-26T21:20Z */
     start = fakes.source.now;
-    struct tr_uuid id = fake_export(
-        fake_body("day", "Table", "t", 1, "\"timezone\": \"Europe/Berlin\""));
+    struct tr_uuid id =
+        fake_export(fake_body("day", "Table", "t", 1, "\"timezone\": \"Europe/Berlin\""));
 
     for (int i = 0; i < 6; i++) {
         schedule();
@@ -196,8 +196,7 @@ static void local_days_of_a_zone_are_covered_without_gap_at_the_change_of_clocks
     assert_true(l->n >= 4);
     for (size_t i = 0; i + 1 < l->n; i++) {
         assert_int_equal(l->v[i].interval.hi, l->v[i + 1].interval.lo);
-        short_day = short_day ||
-                    l->v[i].interval.hi - l->v[i].interval.lo == 23 * TR_US_PER_HOUR;
+        short_day = short_day || l->v[i].interval.hi - l->v[i].interval.lo == 23 * TR_US_PER_HOUR;
     }
     assert_true(short_day); /* 2026-03-29 */
 }

@@ -16,7 +16,8 @@ static void prepare(const char *interval, int connections)
 
 static struct tr_engine *start_engine(void)
 {
-    struct tr_engine_options o = { .delivery = &fakes.delivery, .workers = 3,
+    struct tr_engine_options o = { .delivery = &fakes.delivery,
+                                   .workers = 3,
                                    .catch_up_intervals = 1 };
     struct tr_engine *e = NULL;
     struct tr_err err = { 0 };
@@ -54,9 +55,12 @@ static void it_hears_of_a_backfill(void **state)
     fakes.awaited = "the backfill has ended: Completed";
     struct tr_engine *e = start_engine();
     must_be_ok(tr_delivery_load(&fakes.delivery, &export_id, &x, &conf, &err), &err);
-    struct tr_backfill b = { .export_id = export_id, .project = 1,
-                             .range = { start, start + minutes(10) }, .cursor = start,
-                             .parallel = 2, .created_at = fakes.source.now };
+    struct tr_backfill b = { .export_id = export_id,
+                             .project = 1,
+                             .range = { start, start + minutes(10) },
+                             .cursor = start,
+                             .parallel = 2,
+                             .created_at = fakes.source.now };
     must_be_ok(fakes.real->backfill_create(fakes.meta, &b, x->target, &err), &err);
     tr_export_free(x);
     tr_conf_free(conf);

@@ -275,19 +275,17 @@ size_t kit_read_all(struct kit *k, int32_t project, uint64_t *numbers, size_t ca
 
 void kit_seal_all(struct kit *k)
 {
-    tr_monitor_enter(&k->s->keep);
-    k->s->seal_all = true;
-    k->s->keep_told = true;
-    tr_monitor_tell(&k->s->keep);
-    tr_monitor_leave(&k->s->keep);
+    struct journal_position last;
+
+    journal_position(&k->s->journal, &last);
+    atomic_store(&k->s->seal_wanted, last.last_seq);
+    worker_tell(&k->s->sealer);
     for (int i = 0; i < 10000; i++) {
-        struct journal_position p;
-        journal_position(&k->s->journal, &p);
-        if (atomic_load(&k->s->sealed_seq) >= p.last_seq)
+        if (atomic_load(&k->s->sealed_seq) >= last.last_seq)
             return;
         tr_clock_sleep_us(1000);
     }
-    fail_msg("sealing does not end: %s", k->s->trouble);
+    fail_msg("sealing does not end: %s", k->s->sealer.trouble);
 }
 
 void kit_path(struct kit *k, const char *name, char out[256])
