@@ -170,10 +170,23 @@ static enum tr_rc settle_orphans(struct job *j, struct tr_err *err)
     return rc;
 }
 
+static bool any_planned(const struct job *j)
+{
+    for (size_t i = 0; i < j->n_chunks; i++) {
+        if (j->chunks[i].state == TR_CHUNK_PLANNED)
+            return true;
+    }
+    return false;
+}
+
+/* Reads the plan, without what was only planned. */
 static enum tr_rc drop_planned(struct job *j, struct tr_err *err)
 {
-    enum tr_rc rc = j->d->meta->ops->plan_drop(j->d->meta, j->run, err);
+    enum tr_rc rc = job_read_plan(j, err);
 
+    if (rc != TR_OK || !any_planned(j))
+        return rc;
+    rc = j->d->meta->ops->plan_drop(j->d->meta, j->run, err);
     if (rc != TR_OK)
         return tr_wrap(err, "drop the old plan");
     return job_read_plan(j, err);

@@ -192,7 +192,7 @@ enum tr_rc meta_run_retry(struct tr_meta *meta, const struct tr_uuid *id, int64_
                           struct tr_run *ret, struct tr_err *err)
 {
     TR_CLEANUP(tx_end) struct tx tx = { 0 };
-    struct tr_run run;
+    struct tr_run run = { 0 };
 
     enum tr_rc rc = tx_write(&tx, meta, err);
     if (rc == TR_OK)
@@ -226,7 +226,7 @@ enum tr_rc meta_run_cancel(struct tr_meta *meta, const struct tr_uuid *id, int64
                            struct tr_run *ret, struct tr_err *err)
 {
     TR_CLEANUP(tx_end) struct tx tx = { 0 };
-    struct tr_run run;
+    struct tr_run run = { 0 };
 
     enum tr_rc rc = tx_write(&tx, meta, err);
     if (rc == TR_OK)

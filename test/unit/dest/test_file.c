@@ -403,6 +403,37 @@ static void a_later_run_of_the_interval_keeps_what_is_listed(void **state)
     d->ops->close(d);
 }
 
+static bool is_published(struct tr_dest *d, struct tr_key run, struct tr_key chunk)
+{
+    struct tr_ctx cx = in_time();
+    struct tr_err err = { 0 };
+    bool published = false;
+
+    must(d->ops->published(&cx, d, &run, &chunk, &published, &err), &err);
+    return published;
+}
+
+static void a_chunk_is_published_once_a_manifest_lists_it(void **state)
+{
+    struct tr_dest *d = open_with(conf);
+    struct tr_key run = key_of(0, NINE, NINE + HOUR);
+    struct tr_key early = key_of(0, NINE, NINE + HOUR / 2);
+    struct tr_key late = key_of(0, NINE + HOUR / 2, NINE + HOUR);
+    struct tr_receipt receipt = deliver(d, early, 4, false);
+    struct tr_err err = { 0 };
+
+    (void)state;
+    assert_false(is_published(d, run, early)); /* no manifest at all */
+    must(finish(d, run, &early, &receipt, 1, &err), &err);
+    (void)deliver(d, late, 3, false);
+    assert_true(is_published(d, run, early));
+    assert_false(is_published(d, run, late)); /* written, and not listed */
+    assert_int_equal(ask(d, late, &receipt), TR_CHUNK_PRESENT);
+    assert_false(is_published(d, key_of(1, NINE, NINE + HOUR), early)); /* another telling */
+    assert_false(is_published(d, run, key_of(0, NINE, NINE + HOUR)));
+    d->ops->close(d);
+}
+
 static void a_replacement_takes_the_old_rows_out(void **state)
 {
     struct tr_dest *d = open_with(conf);
@@ -805,6 +836,7 @@ int main(void)
         CASE(a_retry_writes_the_same_bytes),
         CASE(the_manifest_lists_what_counts),
         CASE(a_later_run_of_the_interval_keeps_what_is_listed),
+        CASE(a_chunk_is_published_once_a_manifest_lists_it),
         CASE(a_replacement_takes_the_old_rows_out),
         CASE(what_a_store_told_before_it_was_restored_stays),
         CASE(rows_without_instants_are_only_excepted),
