@@ -14,7 +14,9 @@ int tr_cli_main(int argc, char **argv)
         (void)fprintf(stderr, "error: the HTTP client does not start\n");
         return CLI_REFUSED;
     }
-    status = c.command->run(&c);
+    status = cli_only_export(&c);
+    if (status == CLI_OK)
+        status = c.command->run(&c);
     curl_global_cleanup();
     if (fflush(stdout) != 0 && status == CLI_OK)
         status = CLI_REFUSED;

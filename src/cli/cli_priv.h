@@ -41,6 +41,7 @@ struct cli {
     const char *value[CLI_MAX_OPTIONS]; /* as the command's options; NULL: not given */
     const char *server, *token, *project;
     bool json;
+    char only_export[64]; /* what value[] points to when --export was left out */
 };
 
 /* args.c: 0, or an exit status with what is wrong said on stderr; *ret_help: help was printed. */
@@ -50,6 +51,10 @@ static inline bool cli_given(const struct cli *c, const char *option)
 {
     return cli_value(c, option) != NULL;
 }
+
+/* only_export.c: fills in --export where the command has it, it was not given, and the project has
+ * just one. 0, or an exit status with what to do said on stderr. */
+int cli_only_export(struct cli *c);
 
 /* client.c: one call. 0 with *ret_answer (or NULL for an empty one), or CLI_REFUSED with the reason
  * and hint on stderr. path_fmt's texts must be checked ids or encoded. */

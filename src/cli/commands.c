@@ -2,7 +2,7 @@
 
 #define EXPORT                                                                                     \
     {                                                                                              \
-        "--export", "-e", "ID", "the export", true                                                 \
+        "--export", "-e", "ID", "the export (the only one of the project)", false                  \
     }
 #define LIMIT                                                                                      \
     {                                                                                              \

@@ -172,3 +172,12 @@ def test_store_commands_work_offline_only(server):
     nowhere = subprocess.run([binary(), "store", "stat", "--data", str(server.data / "none")], capture_output=True,
                              text=True, timeout=60)
     assert nowhere.returncode == 1 and "hint:" in nowhere.stderr
+
+
+def test_the_only_export_of_a_project_need_not_be_named(server, tmp_path):
+    assert "0 exports" in run(server, "run", "list").stderr
+    export = server.create_export(file_destination(tmp_path / "one"))
+    assert server.cli("run", "list", "--json") == server.cli("run", "list", "--export", export["id"], "--json")
+    server.create_export(file_destination(tmp_path / "two"))
+    done = run(server, "run", "list")
+    assert done.returncode == 2 and "--export" in done.stderr and "export list" in done.stderr
