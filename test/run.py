@@ -202,7 +202,7 @@ def main():
         "unit": meson_suite("unit", folder("dev"), "unit"),
         "fuzz": meson_suite("fuzz", folder("dev"), "fuzz"),
         "peer": meson_suite("peer", folder("dev"), "peer", env=postgres.start),
-        "unit-tsan": meson_suite("unit-tsan", folder("tsan"), "unit", timeout_factor=4),
+        "unit-tsan": meson_suite("unit-tsan", folder("tsan"), "threads", timeout_factor=4),
         "e2e": pytest_suite("e2e", "test/e2e", env=with_binary("dev")),
         "e2e-tsan": pytest_suite("e2e-tsan", "test/e2e", "-m", "threads", env=with_binary("tsan")),
         "sdk": pytest_suite("sdk", "test/sdk", env=with_binary("dev"), at_once=2),

@@ -56,13 +56,13 @@ static enum tr_rc read_positions(struct survey *v, struct tr_err *err)
 /* What is derived must come from a journal that is still there, or that was sealed. */
 static void check_positions(struct survey *v)
 {
-    uint64_t most = v->blocks.sealed_seq;
-    uint64_t least = v->blocks.sealed_seq;
-    const uint64_t others[] = { v->applied_seq, v->dedup.through_seq };
+    const uint64_t taken[] = { v->blocks.sealed_seq, v->applied_seq, v->dedup.through_seq };
+    uint64_t most = 0;
+    uint64_t least = UINT64_MAX;
 
-    for (size_t i = 0; i < 2; i++) {
-        most = others[i] > most ? others[i] : most;
-        least = others[i] < least ? others[i] : least;
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        most = taken[i] > most ? taken[i] : most;
+        least = taken[i] < least ? taken[i] : least;
     }
     if (v->journal.records > 0 && v->journal.last_seq < most)
         survey_problem(&v->problems, "journal", 0,
