@@ -1,5 +1,5 @@
 # Shared by the scripts in this folder. Source it; it changes to the repository's top.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TOP=$PWD

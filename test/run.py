@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 TOP = pathlib.Path(__file__).resolve().parent.parent
 VENV = pathlib.Path(os.environ.get("VENV", sys.prefix))
 SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=66:strict_string_checks=1",
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=66",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=66",
     "TSAN_OPTIONS": f"exitcode=66:second_deadlock_stack=1:suppressions={TOP}/test/tsan.supp",
     "LSAN_OPTIONS": f"suppressions={TOP}/test/lsan.supp:print_suppressions=0",

@@ -11,8 +11,8 @@
 
 struct tr_keyring; /* immutable: any thread */
 
-/* Reads path, or makes it with a fresh random key. Lines "<id> <64 hex digits>", newest first. A file
- * that others may read is TR_REFUSED. */
+/* Reads path, or makes it with a fresh random key. Lines "<id> <64 hex digits>", newest first. A
+ * file that others may read is TR_REFUSED. */
 TR_MUST_USE enum tr_rc tr_keyring_open(const char *path, struct tr_keyring **ret,
                                        struct tr_err *err);
 void tr_keyring_free(struct tr_keyring *k); /* wipes */

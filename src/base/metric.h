@@ -1,4 +1,5 @@
-/* Counters and gauges that /metrics shows and tests assert on. Each is declared where it is counted:
+/* Counters and gauges that /metrics shows and tests assert on. Each is declared where it is
+ * counted:
  *
  *     TR_COUNTER(events_stored, "tailrace_events_stored_total", "Events written to the journal.");
  *     tr_count(&events_stored, n);
@@ -21,11 +22,11 @@ struct tr_metric {
 };
 
 #define TR_METRIC_(var, name_, help_, type_)                                                       \
-    static struct tr_metric var __attribute__((section("tr_metrics"), used, aligned(32))) = {      \
-        .name = (name_), .help = (help_), .type = (type_)                                          \
-    }
+    static struct tr_metric var                                                                    \
+        __attribute__((section("tr_metrics"), used,                                                \
+                       aligned(32))) = { .name = (name_), .help = (help_), .type = (type_) }
 #define TR_COUNTER(var, name, help) TR_METRIC_(var, name, help, "counter")
-#define TR_GAUGE(var, name, help) TR_METRIC_(var, name, help, "gauge")
+#define TR_GAUGE(var, name, help)   TR_METRIC_(var, name, help, "gauge")
 
 static inline void tr_count(struct tr_metric *m, int64_t n)
 {

@@ -7,11 +7,11 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define TR_US_PER_S INT64_C(1000000)
-#define TR_US_PER_MS INT64_C(1000)
-#define TR_US_PER_MIN (60 * TR_US_PER_S)
+#define TR_US_PER_S    INT64_C(1000000)
+#define TR_US_PER_MS   INT64_C(1000)
+#define TR_US_PER_MIN  (60 * TR_US_PER_S)
 #define TR_US_PER_HOUR (60 * TR_US_PER_MIN)
-#define TR_US_PER_DAY (24 * TR_US_PER_HOUR)
+#define TR_US_PER_DAY  (24 * TR_US_PER_HOUR)
 
 /* 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z: what every destination can hold. */
 #define TR_TIME_MIN INT64_C(-62135596800000000)

@@ -19,11 +19,12 @@
 #include "model/projection.h"
 
 enum {
-    TR_DEST_COMMITS_CHUNK = 1 << 0, /* a committed chunk is delivered, whatever becomes of the run */
-    TR_DEST_COMMITS_RUN = 1 << 1,   /* chunks count only once finish() has published them */
-    TR_DEST_REPLACES = 1 << 2,      /* on_delivered: replace works */
-    TR_DEST_RECOUNTS = 1 << 3,      /* verify --recount works */
-    TR_DEST_MUTABLE = 1 << 4,       /* takes models that are updated by key */
+    TR_DEST_COMMITS_CHUNK =
+        1 << 0,                   /* a committed chunk is delivered, whatever becomes of the run */
+    TR_DEST_COMMITS_RUN = 1 << 1, /* chunks count only once finish() has published them */
+    TR_DEST_REPLACES = 1 << 2,    /* on_delivered: replace works */
+    TR_DEST_RECOUNTS = 1 << 3,    /* verify --recount works */
+    TR_DEST_MUTABLE = 1 << 4,     /* takes models that are updated by key */
 };
 
 /* What a load or a lookup says became of a chunk. */
@@ -45,25 +46,26 @@ struct tr_load {
 };
 
 /* err->id of a write() or commit() that failed because the place refused rows it could not name:
- * nothing was committed; begin() again with careful = true and the adapter finds and rejects them. */
+ * nothing was committed; begin() again with careful = true and the adapter finds and rejects them.
+ */
 extern const char tr_dest_rows_refused[];
 
 struct tr_load_spec {
     struct tr_key key;
-    bool careful;     /* find bad rows one by one, reject them, go on */
-    bool last;        /* the last chunk of its run (a hint) */
+    bool careful; /* find bad rows one by one, reject them, go on */
+    bool last;    /* the last chunk of its run (a hint) */
     struct tr_reject_sink *rejects;
 };
 
 struct tr_load_ops {
     TR_MUST_USE enum tr_rc (*write)(const struct tr_ctx *, struct tr_load *,
                                     const struct tr_batch *, struct tr_err *);
-    /* TR_DEST_REPLACES only, before the first write: rows with these uuids go, in the transaction of
-     * this chunk. NULL otherwise. */
-    TR_MUST_USE enum tr_rc (*remove)(const struct tr_ctx *, struct tr_load *, const struct tr_uuid *,
-                                     size_t n, struct tr_err *);
-    TR_MUST_USE enum tr_rc (*commit)(const struct tr_ctx *, struct tr_load *, struct tr_receipt *ret,
-                                     struct tr_err *);
+    /* TR_DEST_REPLACES only, before the first write: rows with these uuids go, in the transaction
+     * of this chunk. NULL otherwise. */
+    TR_MUST_USE enum tr_rc (*remove)(const struct tr_ctx *, struct tr_load *,
+                                     const struct tr_uuid *, size_t n, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*commit)(const struct tr_ctx *, struct tr_load *,
+                                     struct tr_receipt *ret, struct tr_err *);
     void (*abort)(struct tr_load *);
 };
 
@@ -83,9 +85,9 @@ struct tr_recount {
 };
 
 struct tr_dest_ops {
-    const char *name; /* the API's type: "Postgres"; also the docs page */
-    uint32_t caps;    /* TR_DEST_* */
-    const struct tr_option *options; /* ends with name == NULL */
+    const char *name;                 /* the API's type: "Postgres"; also the docs page */
+    uint32_t caps;                    /* TR_DEST_* */
+    const struct tr_option *options;  /* ends with name == NULL */
     const struct tr_dest_test *tests; /* ends with name == NULL; may be NULL */
 
     /* Checks what goes beyond the option table (combinations). May be NULL. */
@@ -100,8 +102,8 @@ struct tr_dest_ops {
     /* Runs test step i of tests. */
     TR_MUST_USE enum tr_rc (*test)(const struct tr_ctx *, struct tr_dest *, size_t step,
                                    struct tr_err *);
-    /* Reads or creates the place and fits the columns: missing ones there are skipped with a notice;
-     * types are checked before the first row. The projection is copied. */
+    /* Reads or creates the place and fits the columns: missing ones there are skipped with a
+     * notice; types are checked before the first row. The projection is copied. */
     TR_MUST_USE enum tr_rc (*prepare)(const struct tr_ctx *, struct tr_dest *,
                                       const struct tr_projection *, struct tr_notice_sink *,
                                       struct tr_err *);
@@ -113,13 +115,14 @@ struct tr_dest_ops {
     TR_MUST_USE enum tr_rc (*lookup)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *,
                                      enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
                                      struct tr_err *);
-    /* Publishes a run: key.range is the run's, chunks are the keys that were committed, in order (the
-     * manifest). May be called again with the same arguments. NULL when there is nothing to do. */
-    TR_MUST_USE enum tr_rc (*finish)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *run,
-                                     const struct tr_key *chunks, const struct tr_receipt *receipts,
-                                     size_t n, struct tr_err *);
-    /* TR_DEST_COMMITS_RUN: has a finish() of that run published the chunk? lookup() tells only whether
-     * it was written. NULL otherwise. */
+    /* Publishes a run: key.range is the run's, chunks are the keys that were committed, in order
+     * (the manifest). May be called again with the same arguments. NULL when there is nothing to
+     * do. */
+    TR_MUST_USE enum tr_rc (*finish)(const struct tr_ctx *, struct tr_dest *,
+                                     const struct tr_key *run, const struct tr_key *chunks,
+                                     const struct tr_receipt *receipts, size_t n, struct tr_err *);
+    /* TR_DEST_COMMITS_RUN: has a finish() of that run published the chunk? lookup() tells only
+     * whether it was written. NULL otherwise. */
     TR_MUST_USE enum tr_rc (*published)(const struct tr_ctx *, struct tr_dest *,
                                         const struct tr_key *run, const struct tr_key *chunk,
                                         bool *ret, struct tr_err *);
@@ -127,8 +130,8 @@ struct tr_dest_ops {
      * them. */
     TR_MUST_USE enum tr_rc (*recount)(const struct tr_ctx *, struct tr_dest *,
                                       const struct tr_key *keys, size_t n_keys,
-                                      const struct tr_uuid *uuids, size_t n,
-                                      struct tr_recount *ret, struct tr_err *);
+                                      const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
+                                      struct tr_err *);
     void (*close)(struct tr_dest *);
 };
 

@@ -17,8 +17,8 @@ struct tr_option {
     const char *name; /* as in the API */
     enum tr_option_type type;
     bool required;
-    bool secret;  /* write-only: sealed at rest, never answered */
-    bool fixed;   /* cannot change after creation */
+    bool secret;          /* write-only: sealed at rest, never answered */
+    bool fixed;           /* cannot change after creation */
     const char *fallback; /* default as text, or NULL */
     int64_t min, max;     /* INT: value; TEXT: length in bytes (max 0: 4096) */
     const char *choices;  /* CHOICE: "none|gzip|zstd" */
@@ -29,13 +29,14 @@ struct tr_option {
 struct tr_conf {
     const struct tr_option *options;
     struct tr_conf_value {
-        char *text; /* NULL: not given and no default. INT and BOOL too ("true") */
+        char *text;     /* NULL: not given and no default. INT and BOOL too ("true") */
         int64_t number; /* INT; BOOL 0 or 1 */
-    } *values;
+    } * values;
 };
 
-/* Checks a JSON object against the table. TR_INVALID names the option, what is wrong with it and what
- * would be right; unknown names are refused. Numbers and booleans may come as strings ("5432"). */
+/* Checks a JSON object against the table. TR_INVALID names the option, what is wrong with it and
+ * what would be right; unknown names are refused. Numbers and booleans may come as strings
+ * ("5432"). */
 TR_MUST_USE enum tr_rc tr_conf_parse(const struct tr_option *options, const json_t *object,
                                      struct tr_conf **ret, struct tr_err *err);
 /* Wipes secrets. */

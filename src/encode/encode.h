@@ -1,8 +1,8 @@
 /* From batches to bytes: the port of the encoders. Pure; an encoder belongs to one thread.
  *
- * Order of calls: head, rows*, tail, close. Each appends to out (whose limit is the caller's: a failed
- * out is TR_INTERNAL). A row that the format cannot take is left out and told to rejects; a row that
- * had to change is counted as repaired, never silently.
+ * Order of calls: head, rows*, tail, close. Each appends to out (whose limit is the caller's: a
+ * failed out is TR_INTERNAL). A row that the format cannot take is left out and told to rejects; a
+ * row that had to change is counted as repaired, never silently.
  */
 #ifndef TR_ENCODE_ENCODE_H
 #define TR_ENCODE_ENCODE_H
@@ -29,7 +29,8 @@ struct tr_encoder_ops {
     void (*close)(struct tr_encoder *);
 };
 
-/* One JSON object a line, in the projection's order; times as RFC 3339 text; JSON columns nested. */
+/* One JSON object a line, in the projection's order; times as RFC 3339 text; JSON columns nested.
+ */
 TR_MUST_USE enum tr_rc tr_encode_jsonl_new(const struct tr_projection *p, struct tr_encoder **ret,
                                            struct tr_err *err);
 

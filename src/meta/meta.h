@@ -1,9 +1,9 @@
 /* What the program must remember besides events: the port. Verbs, not SQL. Adapter: sqlite/.
  *
- * Every verb is one transaction, durable when it returns TR_OK. Thread-safe. Names of things that are
- * not there give TR_INVALID "meta.not_found". Lists go through callbacks that return false to stop.
- * A verb that takes a fence gives TR_CANCELLED "meta.lost_claim" when the run was claimed by another
- * worker since: the caller must stop without touching the run.
+ * Every verb is one transaction, durable when it returns TR_OK. Thread-safe. Names of things that
+ * are not there give TR_INVALID "meta.not_found". Lists go through callbacks that return false to
+ * stop. A verb that takes a fence gives TR_CANCELLED "meta.lost_claim" when the run was claimed by
+ * another worker since: the caller must stop without touching the run.
  */
 #ifndef TR_META_META_H
 #define TR_META_META_H
@@ -21,7 +21,7 @@ struct tr_project {
 
 struct tr_log_line {
     int64_t at;
-    char level[8]; /* "info", "warn", "error" */
+    char level[8];                    /* "info", "warn", "error" */
     struct tr_uuid export_id, run_id; /* run_id may be nil */
     char text[1024];
 };
@@ -36,16 +36,16 @@ struct tr_run_query {
     struct tr_uuid export_id;
     bool has_backfill;
     struct tr_uuid backfill_id;
-    uint32_t states;         /* bit per enum tr_run_state; 0: all */
-    struct tr_range created; /* {0,0}: all */
+    uint32_t states;          /* bit per enum tr_run_state; 0: all */
+    struct tr_range created;  /* {0,0}: all */
     struct tr_range interval; /* runs whose interval meets it; {0,0}: all */
-    bool by_interval;        /* newest interval first; otherwise newest created first */
-    struct tr_uuid after;    /* continue behind this run (nil: from the start) */
+    bool by_interval;         /* newest interval first; otherwise newest created first */
+    struct tr_uuid after;     /* continue behind this run (nil: from the start) */
     int limit;
 };
 
-/* A row of an export as it is kept. Views are valid during the callback; those of export_get point into
- * buf, which the caller frees (tr_buf_fini). */
+/* A row of an export as it is kept. Views are valid during the callback; those of export_get point
+ * into buf, which the caller frees (tr_buf_fini). */
 struct tr_export_row {
     struct tr_uuid id;
     int32_t project;
@@ -65,7 +65,8 @@ struct tr_delivered {
     bool is_empty; /* nothing was sent for it: there is no chunk at the destination */
 };
 
-/* A chunk that an ended run sent, or finished without publishing it, and that nobody has settled. */
+/* A chunk that an ended run sent, or finished without publishing it, and that nobody has settled.
+ */
 struct tr_orphan {
     struct tr_uuid run_id; /* whose it is */
     struct tr_range interval;
@@ -86,8 +87,8 @@ struct tr_meta_ops {
                                        struct tr_uuid *ret_organization, struct tr_err *);
 
     /* ---- tokens of the API: only their SHA-256 is kept ---- */
-    TR_MUST_USE enum tr_rc (*token_add)(struct tr_meta *, const uint8_t sha256[32], const char *label,
-                                        struct tr_err *);
+    TR_MUST_USE enum tr_rc (*token_add)(struct tr_meta *, const uint8_t sha256[32],
+                                        const char *label, struct tr_err *);
     TR_MUST_USE enum tr_rc (*token_known)(struct tr_meta *, const uint8_t sha256[32], bool *ret,
                                           struct tr_err *);
     TR_MUST_USE enum tr_rc (*token_any)(struct tr_meta *, bool *ret, struct tr_err *);
@@ -100,17 +101,21 @@ struct tr_meta_ops {
     TR_MUST_USE enum tr_rc (*project_get)(struct tr_meta *, int32_t id, struct tr_project *ret,
                                           struct tr_err *);
     TR_MUST_USE enum tr_rc (*project_list)(struct tr_meta *,
-                                           bool (*each)(void *, const struct tr_project *), void *arg,
-                                           struct tr_err *);
+                                           bool (*each)(void *, const struct tr_project *),
+                                           void *arg, struct tr_err *);
 
-    /* ---- exports: the body as JSON text (public part) and the sealed secrets as opaque bytes ---- */
+    /* ---- exports: the body as JSON text (public part) and the sealed secrets as opaque bytes ----
+     */
     /* create fills id (when nil), version and the instants. update writes body, sealed, target and
      * target_text, raises version, and leaves paused alone (export_pause is the only way to change
-     * it); with e->version not 0 it is TR_REFUSED "meta.changed" when that is not the present one. */
-    TR_MUST_USE enum tr_rc (*export_create)(struct tr_meta *, struct tr_export *e, struct tr_str body,
-                                            struct tr_str sealed, struct tr_err *);
-    TR_MUST_USE enum tr_rc (*export_update)(struct tr_meta *, struct tr_export *e, struct tr_str body,
-                                            struct tr_str sealed, struct tr_err *);
+     * it); with e->version not 0 it is TR_REFUSED "meta.changed" when that is not the present one.
+     */
+    TR_MUST_USE enum tr_rc (*export_create)(struct tr_meta *, struct tr_export *e,
+                                            struct tr_str body, struct tr_str sealed,
+                                            struct tr_err *);
+    TR_MUST_USE enum tr_rc (*export_update)(struct tr_meta *, struct tr_export *e,
+                                            struct tr_str body, struct tr_str sealed,
+                                            struct tr_err *);
     /* body and sealed are filled; deleted exports are found too. */
     TR_MUST_USE enum tr_rc (*export_get)(struct tr_meta *, const struct tr_uuid *id,
                                          struct tr_export_row *ret, struct tr_err *);
@@ -125,39 +130,42 @@ struct tr_meta_ops {
                                             struct tr_err *);
 
     /* ---- scheduling ---- */
-    /* Up to where scheduled runs of an export exist (end of the last interval made); INT64_MIN: none
-     * yet. Moves only forward; run_schedule moves it with the run it makes. */
+    /* Up to where scheduled runs of an export exist (end of the last interval made); INT64_MIN:
+     * none yet. Moves only forward; run_schedule moves it with the run it makes. */
     TR_MUST_USE enum tr_rc (*cursor_get)(struct tr_meta *, const struct tr_uuid *export_id,
                                          int64_t *ret, struct tr_err *);
-    TR_MUST_USE enum tr_rc (*cursor_set)(struct tr_meta *, const struct tr_uuid *export_id, int64_t to,
-                                         struct tr_err *);
-    /* Makes a STARTING run (fills run->id when nil) and sets the export's cursor to run->interval.hi,
-     * in one transaction. TR_REFUSED "meta.behind_cursor" when the cursor is past interval.lo. */
+    TR_MUST_USE enum tr_rc (*cursor_set)(struct tr_meta *, const struct tr_uuid *export_id,
+                                         int64_t to, struct tr_err *);
+    /* Makes a STARTING run (fills run->id when nil) and sets the export's cursor to
+     * run->interval.hi, in one transaction. TR_REFUSED "meta.behind_cursor" when the cursor is past
+     * interval.lo. */
     TR_MUST_USE enum tr_rc (*run_schedule)(struct tr_meta *, struct tr_run *run, struct tr_err *);
     /* The same for a backfill: moves the backfill's cursor instead. */
     TR_MUST_USE enum tr_rc (*run_backfill)(struct tr_meta *, struct tr_run *run, struct tr_err *);
 
     /* ---- running ---- */
     /* Claims the oldest run that is due (STARTING with not_before <= now, RETRYING with
-     * next_attempt_at <= now, RUNNING whose lease ran out), raises fence and attempts, sets RUNNING.
-     * Runs of paused exports are left alone unless they belong to a backfill; of the scheduled runs of
-     * an export only one is at work at a time; exports with few runs at work come before those with
-     * many. Runs that were asked to stop and whose worker is gone become CANCELLED. *ret_found false:
-     * none; then *ret_next says when the next one falls due (INT64_MAX: never). */
+     * next_attempt_at <= now, RUNNING whose lease ran out), raises fence and attempts, sets
+     * RUNNING. Runs of paused exports are left alone unless they belong to a backfill; of the
+     * scheduled runs of an export only one is at work at a time; exports with few runs at work come
+     * before those with many. Runs that were asked to stop and whose worker is gone become
+     * CANCELLED. *ret_found false: none; then *ret_next says when the next one falls due
+     * (INT64_MAX: never). */
     TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, int64_t now,
                                         int64_t lease_us, struct tr_run *ret, bool *ret_found,
                                         int64_t *ret_next, struct tr_err *);
     /* Extends the lease; *ret_cancel says whether somebody asked the run to stop. */
     TR_MUST_USE enum tr_rc (*run_renew)(struct tr_meta *, const struct tr_uuid *id, int64_t fence,
                                         int64_t lease_until, bool *ret_cancel, struct tr_err *);
-    /* At start: every RUNNING run is STARTING and due at once (its worker died with the process). */
+    /* At start: every RUNNING run is STARTING and due at once (its worker died with the process).
+     */
     TR_MUST_USE enum tr_rc (*run_release_all)(struct tr_meta *, struct tr_err *);
 
     /* Ranges that a plan of this run must leave out: delivered ones of (export, target), any
      * generation (unless on_delivered is replace or append), and the chunks of other runs of that
-     * target that are not ended or have SENT chunks. Sorted, apart from each other, cut to the run's
-     * interval; chunks already in this run's own plan are not in it. The caller must then plan all
-     * that is left: what others hold now is remembered for run_finish. Caller frees. */
+     * target that are not ended or have SENT chunks. Sorted, apart from each other, cut to the
+     * run's interval; chunks already in this run's own plan are not in it. The caller must then
+     * plan all that is left: what others hold now is remembered for run_finish. Caller frees. */
     TR_MUST_USE enum tr_rc (*run_taken)(struct tr_meta *, const struct tr_run *run, uint64_t target,
                                         struct tr_range **ret, size_t *ret_n, struct tr_err *);
     /* Adds chunks (numbered on from the last) to the plan; TR_TRANSIENT "meta.range_taken" when one
@@ -165,7 +173,8 @@ struct tr_meta_ops {
     TR_MUST_USE enum tr_rc (*plan_add)(struct tr_meta *, const struct tr_run *run, uint64_t target,
                                        const struct tr_chunk *chunks, size_t n, struct tr_err *);
     /* PLANNED chunks of the run go: what was never sent is planned anew. */
-    TR_MUST_USE enum tr_rc (*plan_drop)(struct tr_meta *, const struct tr_run *run, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*plan_drop)(struct tr_meta *, const struct tr_run *run,
+                                        struct tr_err *);
     /* The run's chunks of the export's present target, in order; caller frees. */
     TR_MUST_USE enum tr_rc (*plan_get)(struct tr_meta *, const struct tr_uuid *run_id,
                                        struct tr_chunk **ret, size_t *ret_n, struct tr_err *);
@@ -174,50 +183,52 @@ struct tr_meta_ops {
                                          struct tr_err *);
     /* The destination has it (or never will: not sent). Saves its account; with deliver, the range
      * becomes delivered for (export, target) in the same transaction. */
-    TR_MUST_USE enum tr_rc (*chunk_done)(struct tr_meta *, const struct tr_run *run, uint64_t target,
-                                         uint32_t n, const struct tr_account *account, bool deliver,
+    TR_MUST_USE enum tr_rc (*chunk_done)(struct tr_meta *, const struct tr_run *run,
+                                         uint64_t target, uint32_t n,
+                                         const struct tr_account *account, bool deliver,
                                          const struct tr_reject *rejects, size_t n_rejects,
                                          struct tr_err *);
     TR_MUST_USE enum tr_rc (*chunk_absent)(struct tr_meta *, const struct tr_run *run, uint32_t n,
                                            struct tr_err *); /* SENT, or done without deliver, back
                                                                 to PLANNED */
-    /* The orphans of (export, target) that meet the interval of run, which holds the claim. They hold
-     * their ranges (run_taken) until they are settled. Caller frees. */
+    /* The orphans of (export, target) that meet the interval of run, which holds the claim. They
+     * hold their ranges (run_taken) until they are settled. Caller frees. */
     TR_MUST_USE enum tr_rc (*orphan_list)(struct tr_meta *, const struct tr_run *run,
                                           uint64_t target, struct tr_orphan **ret, size_t *ret_n,
                                           struct tr_err *);
-    /* With an account: the destination has it; its range is delivered, by the run that sent it. NULL:
-     * it has not; the range is free. Nothing happens when the run was retried meanwhile. */
+    /* With an account: the destination has it; its range is delivered, by the run that sent it.
+     * NULL: it has not; the range is free. Nothing happens when the run was retried meanwhile. */
     TR_MUST_USE enum tr_rc (*orphan_settle)(struct tr_meta *, const struct tr_run *run,
                                             uint64_t target, const struct tr_orphan *,
                                             const struct tr_account *account, int64_t now,
                                             struct tr_err *);
-    /* Ends an attempt: state, account, error, next_attempt_at from run. With COMPLETED and deliver_run
-     * all its chunks become delivered ranges now (destinations that commit by run). Nothing else
-     * becomes delivered: ranges without events need no record, and what is left of the interval may
-     * have been somebody else's a moment ago. Plans of ended runs lose their PLANNED chunks, whoever
-     * ended them. attempts is written too. A run that was asked to stop becomes CANCELLED instead of
-     * STARTING or RETRYING. COMPLETED is TR_TRANSIENT "meta.range_freed" when a part that another run
-     * held at the last run_taken came free undelivered (plan again), and a run that completed around a
-     * part that others hold becomes STARTING again when that part comes free. */
-    TR_MUST_USE enum tr_rc (*run_finish)(struct tr_meta *, const struct tr_run *run, uint64_t target,
-                                         bool deliver_run, struct tr_err *);
-    /* A person: FAILED or CANCELLED -> STARTING, attempts 0. TR_REFUSED "run.not_failed" otherwise. A
-     * FAILED backfill that it belongs to runs again. */
+    /* Ends an attempt: state, account, error, next_attempt_at from run. With COMPLETED and
+     * deliver_run all its chunks become delivered ranges now (destinations that commit by run).
+     * Nothing else becomes delivered: ranges without events need no record, and what is left of the
+     * interval may have been somebody else's a moment ago. Plans of ended runs lose their PLANNED
+     * chunks, whoever ended them. attempts is written too. A run that was asked to stop becomes
+     * CANCELLED instead of STARTING or RETRYING. COMPLETED is TR_TRANSIENT "meta.range_freed" when
+     * a part that another run held at the last run_taken came free undelivered (plan again), and a
+     * run that completed around a part that others hold becomes STARTING again when that part comes
+     * free. */
+    TR_MUST_USE enum tr_rc (*run_finish)(struct tr_meta *, const struct tr_run *run,
+                                         uint64_t target, bool deliver_run, struct tr_err *);
+    /* A person: FAILED or CANCELLED -> STARTING, attempts 0. TR_REFUSED "run.not_failed" otherwise.
+     * A FAILED backfill that it belongs to runs again. */
     TR_MUST_USE enum tr_rc (*run_retry)(struct tr_meta *, const struct tr_uuid *id, int64_t now,
                                         struct tr_run *ret, struct tr_err *);
-    /* A person: STARTING and RETRYING become CANCELLED at once, RUNNING gets cancel_asked. TR_REFUSED
-     * "run.ended" otherwise. */
+    /* A person: STARTING and RETRYING become CANCELLED at once, RUNNING gets cancel_asked.
+     * TR_REFUSED "run.ended" otherwise. */
     TR_MUST_USE enum tr_rc (*run_cancel)(struct tr_meta *, const struct tr_uuid *id, int64_t now,
                                          struct tr_run *ret, struct tr_err *);
-    TR_MUST_USE enum tr_rc (*run_get)(struct tr_meta *, const struct tr_uuid *id, struct tr_run *ret,
-                                      struct tr_err *);
+    TR_MUST_USE enum tr_rc (*run_get)(struct tr_meta *, const struct tr_uuid *id,
+                                      struct tr_run *ret, struct tr_err *);
     TR_MUST_USE enum tr_rc (*run_list)(struct tr_meta *, const struct tr_run_query *,
                                        bool (*each)(void *, const struct tr_run *), void *arg,
                                        struct tr_err *);
 
-    /* Delivered ranges of (export, target) that meet a range, with the run, chunk and generation that
-     * delivered them, by lo. */
+    /* Delivered ranges of (export, target) that meet a range, with the run, chunk and generation
+     * that delivered them, by lo. */
     TR_MUST_USE enum tr_rc (*delivered_list)(struct tr_meta *, const struct tr_uuid *export_id,
                                              uint64_t target, struct tr_range range,
                                              bool (*each)(void *, const struct tr_delivered *),
@@ -235,10 +246,12 @@ struct tr_meta_ops {
                                             void *arg, struct tr_err *);
     /* COMPLETED, FAILED (some run failed) or CANCELLED; cancelling asks its runs to stop too. */
     TR_MUST_USE enum tr_rc (*backfill_finish)(struct tr_meta *, const struct tr_uuid *id,
-                                              enum tr_run_state state, int64_t now, struct tr_err *);
+                                              enum tr_run_state state, int64_t now,
+                                              struct tr_err *);
 
     /* ---- logs and rejects ---- */
-    TR_MUST_USE enum tr_rc (*log_add)(struct tr_meta *, const struct tr_log_line *, struct tr_err *);
+    TR_MUST_USE enum tr_rc (*log_add)(struct tr_meta *, const struct tr_log_line *,
+                                      struct tr_err *);
     /* Newest first; the last 10,000 lines of an export are kept. limit 0: all. */
     TR_MUST_USE enum tr_rc (*log_list)(struct tr_meta *, const struct tr_uuid *export_id,
                                        const struct tr_uuid *run_id, /* nil: all of the export */

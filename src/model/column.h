@@ -1,7 +1,7 @@
 /* One column table per model: what a row of the model has, by name, type and role.
  *
- * Default lists, DDL, encoders, previews and docs all come from here. Adding a column means a line in
- * columns_events.c (or its model's file) and a case where the source fills it.
+ * Default lists, DDL, encoders, previews and docs all come from here. Adding a column means a line
+ * in columns_events.c (or its model's file) and a case where the source fills it.
  */
 #ifndef TR_MODEL_COLUMN_H
 #define TR_MODEL_COLUMN_H
@@ -49,13 +49,13 @@ enum tr_event_column {
     TR_EVENT_UUID,
     TR_EVENT_EVENT,
     TR_EVENT_PROPERTIES,
-    TR_EVENT_ELEMENTS,       /* the chain as a JSON string; NULL without one */
+    TR_EVENT_ELEMENTS, /* the chain as a JSON string; NULL without one */
     TR_EVENT_SET,
     TR_EVENT_SET_ONCE,
     TR_EVENT_DISTINCT_ID,
     TR_EVENT_TEAM_ID,
     TR_EVENT_IP,
-    TR_EVENT_SITE_URL,       /* always empty: kept because PostHog's tables have it */
+    TR_EVENT_SITE_URL, /* always empty: kept because PostHog's tables have it */
     TR_EVENT_TIMESTAMP,
     TR_EVENT_ELEMENTS_CHAIN, /* the chain as text */
     TR_EVENT_CREATED_AT,     /* when the server took it: inserted_at */

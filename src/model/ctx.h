@@ -1,5 +1,5 @@
-/* What a call that may take long is allowed to do: how long, and whether somebody changed their mind.
- * Passed down from the engine; nothing below waits past it. */
+/* What a call that may take long is allowed to do: how long, and whether somebody changed their
+ * mind. Passed down from the engine; nothing below waits past it. */
 #ifndef TR_MODEL_CTX_H
 #define TR_MODEL_CTX_H
 

@@ -25,7 +25,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed events are lit
 
 size_t tr_event_packed_size(const struct tr_event *e)
 {
-    return (sizeof(struct packed) + e->event.n + e->distinct_id.n + e->properties.n + 7) & ~(size_t)7;
+    return (sizeof(struct packed) + e->event.n + e->distinct_id.n + e->properties.n + 7) &
+           ~(size_t)7;
 }
 
 static char *put(char *at, struct tr_str s)

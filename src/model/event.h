@@ -1,7 +1,7 @@
 /* One event, as views, and its packed form: the bytes that journal and blocks hold.
  *
- * The packed form is made once, by capture, straight into the buffer that the journal writes; sealing
- * copies it as it is. Its layout is a format on disk: TR_EVENT_FORMAT changes when it does.
+ * The packed form is made once, by capture, straight into the buffer that the journal writes;
+ * sealing copies it as it is. Its layout is a format on disk: TR_EVENT_FORMAT changes when it does.
  */
 #ifndef TR_MODEL_EVENT_H
 #define TR_MODEL_EVENT_H
@@ -18,23 +18,23 @@ struct tr_span {
 
 /* What a destination may want to know without looking (set by capture from the scanner's flags). */
 enum {
-    TR_EVENT_JSON_NUL = 1 << 0,        /* properties hold \u0000 */
-    TR_EVENT_JSON_SURROGATE = 1 << 1,  /* properties hold an unpaired surrogate escape */
-    TR_EVENT_JSON_WIDE = 1 << 2,       /* properties hold a number beyond float64 */
-    TR_EVENT_JSON_DEEP = 1 << 3,       /* properties nest over 100 levels */
-    TR_EVENT_JSON_BIG_INT = 1 << 4,    /* properties hold an integer outside int64 */
-    TR_EVENT_TEXT_NUL = 1 << 5,        /* event or distinct_id holds a NUL byte */
-    TR_EVENT_HISTORICAL = 1 << 8,      /* sent with historical_migration */
-    TR_EVENT_MADE_UUID = 1 << 9,       /* the client gave no valid uuid */
+    TR_EVENT_JSON_NUL = 1 << 0,       /* properties hold \u0000 */
+    TR_EVENT_JSON_SURROGATE = 1 << 1, /* properties hold an unpaired surrogate escape */
+    TR_EVENT_JSON_WIDE = 1 << 2,      /* properties hold a number beyond float64 */
+    TR_EVENT_JSON_DEEP = 1 << 3,      /* properties nest over 100 levels */
+    TR_EVENT_JSON_BIG_INT = 1 << 4,   /* properties hold an integer outside int64 */
+    TR_EVENT_TEXT_NUL = 1 << 5,       /* event or distinct_id holds a NUL byte */
+    TR_EVENT_HISTORICAL = 1 << 8,     /* sent with historical_migration */
+    TR_EVENT_MADE_UUID = 1 << 9,      /* the client gave no valid uuid */
 };
 
 struct tr_event {
     int32_t project;
     uint32_t flags;
     struct tr_uuid uuid;
-    int64_t inserted_at; /* given by the store's writer; 0 before */
-    int64_t timestamp;   /* when it happened, corrected for the client's clock */
-    struct tr_str event; /* valid UTF-8 */
+    int64_t inserted_at;       /* given by the store's writer; 0 before */
+    int64_t timestamp;         /* when it happened, corrected for the client's clock */
+    struct tr_str event;       /* valid UTF-8 */
     struct tr_str distinct_id; /* valid UTF-8, at most 200 characters */
     struct tr_str properties;  /* a valid JSON object with no bare NaN or Infinity */
     /* inside properties, top level: */

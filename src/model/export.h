@@ -1,11 +1,11 @@
 /* An export: what a person configured. Parsed from and printed as the API's JSON (PostHog's shape).
  *
- *   { "name", "model": "events", "interval": "hour", "timezone": "UTC", "offset_day", "offset_hour",
- *     "destination": { "type": "Postgres", "config": {..} }, "paused", "start_at", "end_at",
- *     "filters": [..], "columns": [ "uuid", {"name": "event", "as": "event_name"} ] }
+ *   { "name", "model": "events", "interval": "hour", "timezone": "UTC", "offset_day",
+ * "offset_hour", "destination": { "type": "Postgres", "config": {..} }, "paused", "start_at",
+ * "end_at", "filters": [..], "columns": [ "uuid", {"name": "event", "as": "event_name"} ] }
  *
- * include_events / exclude_events stand in the destination's config, as there; they are taken out of
- * it before the adapter sees it.
+ * include_events / exclude_events stand in the destination's config, as there; they are taken out
+ * of it before the adapter sees it.
  */
 #ifndef TR_MODEL_EXPORT_H
 #define TR_MODEL_EXPORT_H
@@ -28,10 +28,10 @@ struct tr_export {
     json_t *dest_config; /* without include_events / exclude_events; secrets included */
     json_t *include, *exclude, *filters; /* or NULL */
     json_t *columns;                     /* or NULL: the destination's default list */
-    uint64_t target;    /* hash of target_text */
+    uint64_t target;                     /* hash of target_text */
     char *target_text;
     int64_t created_at, updated_at, last_paused_at; /* last_paused_at 0: never */
-    uint64_t version;   /* raised by each change */
+    uint64_t version;                               /* raised by each change */
 };
 
 /* Parses and checks a whole body (create) or a body merged onto an old one (update). Destination

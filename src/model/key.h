@@ -3,14 +3,14 @@
 #ifndef TR_MODEL_KEY_H
 #define TR_MODEL_KEY_H
 
-#include "model/range.h"
 #include "base/uuid.h"
+#include "model/range.h"
 
 struct tr_key {
     struct tr_uuid installation;
-    uint32_t epoch;     /* of the store: a restored backup starts a new one */
+    uint32_t epoch; /* of the store: a restored backup starts a new one */
     struct tr_uuid export_id;
-    uint64_t target;    /* hash of the target's identity text */
+    uint64_t target;     /* hash of the target's identity text */
     uint32_t generation; /* 0 the first telling of the range */
     struct tr_range range;
 };

@@ -12,8 +12,8 @@ struct tr_projection {
     const char *name[TR_BATCH_COLUMNS];
 };
 
-/* A row that cannot be taken: kept with its reason. The callee copies. Rejects of a load that is not
- * committed are void. */
+/* A row that cannot be taken: kept with its reason. The callee copies. Rejects of a load that is
+ * not committed are void. */
 struct tr_reject_sink {
     void (*reject)(struct tr_reject_sink *, const struct tr_uuid *uuid, int64_t inserted_at,
                    const char *reason);

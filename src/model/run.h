@@ -7,11 +7,11 @@
 #include "model/range.h"
 
 enum tr_run_state {
-    TR_RUN_STARTING,  /* due or waiting for its interval to close */
-    TR_RUN_RUNNING,   /* claimed by a worker */
-    TR_RUN_RETRYING,  /* failed for now; next attempt at next_attempt_at. API: FailedRetryable */
+    TR_RUN_STARTING, /* due or waiting for its interval to close */
+    TR_RUN_RUNNING,  /* claimed by a worker */
+    TR_RUN_RETRYING, /* failed for now; next attempt at next_attempt_at. API: FailedRetryable */
     TR_RUN_COMPLETED,
-    TR_RUN_FAILED,    /* a person must act, then retry */
+    TR_RUN_FAILED, /* a person must act, then retry */
     TR_RUN_CANCELLED,
 };
 
@@ -27,7 +27,7 @@ struct tr_account {
     uint64_t delivered;     /* rows this run put there */
     uint64_t already_there; /* rows a former attempt of this run had put there */
     uint64_t rejected;
-    uint64_t repaired;      /* among delivered */
+    uint64_t repaired; /* among delivered */
     uint64_t bytes;
 };
 
@@ -52,12 +52,12 @@ enum tr_chunk_plan_state { TR_CHUNK_PLANNED, TR_CHUNK_SENT, TR_CHUNK_DELIVERED }
 
 /* A piece of a run's plan. Bounds are frozen from the moment it is SENT. */
 struct tr_chunk {
-    uint32_t n; /* number within the run, from 0 */
+    uint32_t n;      /* number within the run, from 0 */
     uint64_t target; /* where it was planned to go: after a change of target, chunks of the old one
                         are no part of the plan any more (plan_add ignores this field) */
     struct tr_range range;
     enum tr_chunk_plan_state state;
-    uint64_t rows; /* stored rows in it, when planned */
+    uint64_t rows;             /* stored rows in it, when planned */
     struct tr_account account; /* when DELIVERED */
 };
 
@@ -67,11 +67,11 @@ struct tr_backfill {
     struct tr_range range;
     enum tr_on_delivered on_delivered;
     uint32_t generation;
-    int parallel;       /* runs at once */
-    int64_t cursor;     /* runs exist for [range.lo, cursor) */
+    int parallel;   /* runs at once */
+    int64_t cursor; /* runs exist for [range.lo, cursor) */
     enum tr_run_state state;
     uint64_t total_runs, finished_runs, failed_runs; /* computed */
-    uint64_t rows_total, rows_done;                  /* rows_total estimated from the store's counts */
+    uint64_t rows_total, rows_done; /* rows_total estimated from the store's counts */
     int64_t created_at, started_at, finished_at;
 };
 

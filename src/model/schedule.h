@@ -1,8 +1,8 @@
 /* When intervals begin and end: frequencies, zones, offsets, jitter. Pure.
  *
- * Seconds, minutes and hours align to the Unix epoch in UTC. Days and weeks align to the local clock of
- * the zone, plus the offset: in a gap the first instant after it, in an overlap the first of the two; a
- * day of zero length is skipped. Intervals follow each other without gap or overlap.
+ * Seconds, minutes and hours align to the Unix epoch in UTC. Days and weeks align to the local
+ * clock of the zone, plus the offset: in a gap the first instant after it, in an overlap the first
+ * of the two; a day of zero length is skipped. Intervals follow each other without gap or overlap.
  */
 #ifndef TR_MODEL_SCHEDULE_H
 #define TR_MODEL_SCHEDULE_H
@@ -24,8 +24,8 @@ struct tr_schedule {
     const struct tr_zone *zone; /* never NULL */
 };
 
-/* The API's words: "hour", "day", "week", "every 5 minutes", "every 10 seconds". Sets unit and every.
- * TR_INVALID says what is allowed. */
+/* The API's words: "hour", "day", "week", "every 5 minutes", "every 10 seconds". Sets unit and
+ * every. TR_INVALID says what is allowed. */
 TR_MUST_USE enum tr_rc tr_schedule_parse(struct tr_str text, struct tr_schedule *ret,
                                          struct tr_err *err);
 /* The same words back; out of 32 bytes. */
@@ -34,8 +34,8 @@ const char *tr_schedule_format(const struct tr_schedule *s, char out[32]);
 /* The interval that holds t: lo <= t < hi. */
 struct tr_range tr_schedule_at(const struct tr_schedule *s, int64_t t);
 
-/* How long after the interval's end this export's run starts, from its id: 0 below 5 minutes, then a
- * share of the interval (hour up to 15 min, day 20 min, week 30 min, N minutes up to N/5). */
+/* How long after the interval's end this export's run starts, from its id: 0 below 5 minutes, then
+ * a share of the interval (hour up to 15 min, day 20 min, week 30 min, N minutes up to N/5). */
 int64_t tr_schedule_jitter(const struct tr_schedule *s, const struct tr_uuid *export_id);
 
 /* A zone by its IANA name ("Europe/Berlin", "UTC"); zones are cached for the life of the process.

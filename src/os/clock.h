@@ -7,7 +7,8 @@
 /* Wall clock, microseconds UTC. */
 int64_t tr_clock_wall_us(void);
 
-/* Time since boot including sleep (CLOCK_BOOTTIME), microseconds: for deadlines and elapsed time. */
+/* Time since boot including sleep (CLOCK_BOOTTIME), microseconds: for deadlines and elapsed time.
+ */
 int64_t tr_clock_boot_us(void);
 
 /* CPU time of this process, microseconds. */

@@ -31,8 +31,8 @@ TR_MUST_USE enum tr_rc tr_file_sync_dir(const char *path, struct tr_err *err);
 /* mkdir with parents, mode 0700 for those it makes. */
 TR_MUST_USE enum tr_rc tr_file_make_dirs(const char *path, struct tr_err *err);
 
-/* Takes "<dir>/lock" for this process for as long as *ret_fd stays open. A second one gets TR_REFUSED
- * "os.locked" with the pid of the first. */
+/* Takes "<dir>/lock" for this process for as long as *ret_fd stays open. A second one gets
+ * TR_REFUSED "os.locked" with the pid of the first. */
 TR_MUST_USE enum tr_rc tr_file_lock_dir(const char *dir, int *ret_fd, struct tr_err *err);
 
 /* Free bytes for this user on the file system of path. */

@@ -7,7 +7,8 @@
 
 #include "base/err.h"
 
-/* Starts main(arg) in a thread with all signals blocked; name of at most 15 bytes is shown by ps. */
+/* Starts main(arg) in a thread with all signals blocked; name of at most 15 bytes is shown by ps.
+ */
 TR_MUST_USE enum tr_rc tr_thread_start(pthread_t *ret, const char *name, void *(*main)(void *),
                                        void *arg, struct tr_err *err);
 

@@ -1,7 +1,8 @@
 /* Where rows come from: the port. Adapters: store.c (the embedded store).
  *
- * Contract: a range that is closed is STABLE when the source says so: reading it again gives the same
- * rows in the same order. Calls may come from several threads at once; a stream belongs to one.
+ * Contract: a range that is closed is STABLE when the source says so: reading it again gives the
+ * same rows in the same order. Calls may come from several threads at once; a stream belongs to
+ * one.
  */
 #ifndef TR_SOURCE_SOURCE_H
 #define TR_SOURCE_SOURCE_H

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck over every script.
+# Every script passes shellcheck.
 set -eu
 cd "$(dirname "$0")/../.."
 git ls-files script test/lib test/lint bench .ci | while read -r f; do
