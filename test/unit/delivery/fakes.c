@@ -160,10 +160,28 @@ MORTAL(run_claim,
        (struct tr_meta * m, const char *w, int64_t now, int64_t lease, struct tr_run *ret,
         bool *found, int64_t *next, struct tr_err *err),
        (m, w, now, lease, ret, found, next, err))
-MORTAL(run_taken,
-       (struct tr_meta * m, const struct tr_run *r, uint64_t target, struct tr_range **ret,
-        size_t *n, struct tr_err *err),
-       (m, r, target, ret, n, err))
+/* What it gives belongs to the caller only when it says TR_OK. */
+static enum tr_rc mortal_run_taken(struct tr_meta *m, const struct tr_run *r, uint64_t target,
+                                   struct tr_range **ret, size_t *ret_n, struct tr_err *err)
+{
+    enum fake_fault after = FAKE_FINE;
+    struct tr_range *taken = NULL;
+    size_t n = 0;
+    enum tr_rc rc = fake_meet(FAKE_META, &after, err);
+
+    if (rc == TR_OK)
+        rc = fakes.real->run_taken(m, r, target, &taken, &n, err);
+    if (rc == TR_OK)
+        rc = fake_meet_after(after, err);
+    if (rc != TR_OK) {
+        free(taken);
+        return rc;
+    }
+    *ret = taken;
+    *ret_n = n;
+    return TR_OK;
+}
+
 MORTAL(plan_add,
        (struct tr_meta * m, const struct tr_run *r, uint64_t target, const struct tr_chunk *c,
         size_t n, struct tr_err *err),
