@@ -961,7 +961,7 @@ static void a_paused_loop_reads_nothing_until_it_goes_on(void **state)
     P.loop = T.kept[0].req->loop;
     P.post.fn = pause_in_loop;
     tr_http_post(P.loop, &P.post);
-    tr_clock_sleep_us(200000);
+    tr_clock_sleep_us(30000);
     fd[3] = dial();
     say(fd[1], "bc"); /* in time, and longer paused than a slow body may be */
     say(fd[2], "GET /echo?2 HTTP/1.1\r\n\r\n");
