@@ -206,7 +206,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    store_mode(STORES); /* what a failed test left held */
     tr_http_stop(server, grace_us);
     tr_monitor_enter(&S.monitor);
     S.stop = true;
