@@ -30,19 +30,6 @@ struct report {
     int64_t last_hi; /* neighbouring ranges share an interval: it is told once */
 };
 
-static void add_account(struct tr_account *sum, const struct tr_account *a)
-{
-    sum->stored += a->stored;
-    sum->elsewhere += a->elsewhere;
-    sum->selected += a->selected;
-    sum->excluded += a->excluded;
-    sum->delivered += a->delivered;
-    sum->already_there += a->already_there;
-    sum->rejected += a->rejected;
-    sum->repaired += a->repaired;
-    sum->bytes += a->bytes;
-}
-
 static json_t *verdict_json(const struct tr_verdict *v, bool recount)
 {
     json_t *j =
@@ -74,7 +61,7 @@ static bool add_verdict(void *arg, const struct tr_verdict *v)
     r->expected += v->expected_there;
     r->found += v->found_there;
     r->copies += v->copies_there;
-    add_account(&r->sum, &v->account);
+    tr_account_add(&r->sum, &v->account);
     if (wrong ? r->listed_bad++ < BAD_MOST : r->listed_ok++ < OK_MOST)
         return json_array_append_new(r->results, verdict_json(v, r->recount)) == 0;
     r->left_out++;

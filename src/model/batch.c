@@ -1,6 +1,6 @@
 #include "model/batch.h"
 
-static size_t width(enum tr_type type)
+size_t tr_type_width(enum tr_type type)
 {
     switch (type) {
     case TR_TYPE_TEXT:
@@ -41,7 +41,7 @@ void tr_batch_keep(struct tr_batch *b, const bool *keep)
         return;
     for (size_t c = 0; c < b->schema->n; c++)
         if (b->col[c].str != NULL)
-            compact(b->col[c].str, width(b->schema->columns[c].type), keep, b->rows);
+            compact(b->col[c].str, tr_type_width(b->schema->columns[c].type), keep, b->rows);
     compact(b->flags, sizeof(*b->flags), keep, b->rows);
     compact(b->inserted_at, sizeof(*b->inserted_at), keep, b->rows);
     b->rows = kept;

@@ -32,6 +32,9 @@ struct tr_batch {
 /* Column mask: bit i set = column i of the schema is wanted. */
 typedef uint64_t tr_column_mask;
 
+/* Bytes of one value in a column's array. */
+size_t tr_type_width(enum tr_type type);
+
 /* Keeps the rows whose keep[i] is set, in order; every present column is compacted in place. */
 void tr_batch_keep(struct tr_batch *b, const bool *keep);
 

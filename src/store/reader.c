@@ -18,23 +18,6 @@ struct tr_store_reader {
     char *arrays; /* all columns of the batch, one allocation */
 };
 
-static size_t width(enum tr_type type)
-{
-    switch (type) {
-    case TR_TYPE_TEXT:
-    case TR_TYPE_JSON:
-        return sizeof(struct tr_str);
-    case TR_TYPE_UUID:
-        return sizeof(struct tr_uuid);
-    case TR_TYPE_INT64:
-    case TR_TYPE_TIME:
-        return sizeof(int64_t);
-    case TR_TYPE_BOOL:
-        return 1;
-    }
-    return 0;
-}
-
 static enum tr_rc make_arrays(struct tr_store_reader *r, tr_column_mask columns, struct tr_err *err)
 {
     const struct tr_schema *schema = &tr_schema_events;
@@ -42,7 +25,7 @@ static enum tr_rc make_arrays(struct tr_store_reader *r, tr_column_mask columns,
 
     for (size_t i = 0; i < schema->n; i++)
         if ((columns >> i & 1) != 0)
-            row += width(schema->columns[i].type);
+            row += tr_type_width(schema->columns[i].type);
     r->arrays = malloc(row * TR_BATCH_ROWS);
     if (r->arrays == NULL)
         return tr_fail_oom(err);
@@ -55,7 +38,7 @@ static enum tr_rc make_arrays(struct tr_store_reader *r, tr_column_mask columns,
         if ((columns >> i & 1) == 0)
             continue;
         r->batch.col[i].u8 = (uint8_t *)p;
-        p += TR_BATCH_ROWS * width(schema->columns[i].type);
+        p += TR_BATCH_ROWS * tr_type_width(schema->columns[i].type);
     }
     r->batch.flags = (uint32_t *)(void *)p;
     return TR_OK;
