@@ -124,12 +124,12 @@ static enum tr_rc check_rows(struct api_call *c, const struct draft *d, struct t
     struct tr_filter *filter = NULL;
     struct tr_projection *projection = calloc(1, sizeof(*projection));
     const struct tr_export *e = d->e;
-    const char *const *defaults =
-        c->d->default_columns == NULL ? NULL : c->d->default_columns(d->place.ops, e->schema);
 
     if (projection == NULL)
         return tr_fail_oom(err);
-    enum tr_rc rc = tr_export_projection(e, defaults, projection, err);
+    enum tr_rc rc = tr_delivery_takes(d->place.ops, e->schema, err);
+    if (rc == TR_OK)
+        rc = tr_export_projection(e, d->place.ops->defaults[e->schema->model], projection, err);
     free(projection);
     if (rc != TR_OK) {
         (void)snprintf(c->attr, sizeof(c->attr), "columns");

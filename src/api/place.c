@@ -194,6 +194,23 @@ static json_t *tests_json(const struct tr_dest_ops *ops)
     return steps;
 }
 
+/* The models it takes, each with the columns of an export that names none. */
+static json_t *models_json(const struct tr_dest_ops *ops)
+{
+    json_t *models = json_object();
+
+    for (size_t i = 0; i < TR_MODELS; i++) {
+        const struct tr_default_column *c = ops->defaults[i];
+        if (c == NULL)
+            continue;
+        json_t *columns = json_array();
+        for (; c->name != NULL; c++)
+            (void)json_array_append_new(columns, json_string(c->as == NULL ? c->name : c->as));
+        (void)json_object_set_new(models, tr_schemas[i]->name, columns);
+    }
+    return models;
+}
+
 enum tr_rc api_destination_list(struct api_call *c, struct tr_err *err)
 {
     json_t *results = json_array();
@@ -201,10 +218,10 @@ enum tr_rc api_destination_list(struct api_call *c, struct tr_err *err)
     (void)err;
     for (const struct tr_dest_ops *const *o = c->d->dests; *o != NULL; o++)
         (void)json_array_append_new(
-            results, json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:o}", "id", (*o)->name, "type",
+            results, json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o}", "id", (*o)->name, "type",
                                (*o)->name, "can_replace", ((*o)->caps & TR_DEST_REPLACES) != 0,
-                               "can_recount", ((*o)->caps & TR_DEST_RECOUNTS) != 0,
-                               "takes_mutable_models", ((*o)->caps & TR_DEST_MUTABLE) != 0,
+                               "can_recount", ((*o)->caps & TR_DEST_RECOUNTS) != 0, "can_update",
+                               ((*o)->caps & TR_DEST_UPSERTS) != 0, "models", models_json(*o),
                                "schema", tr_option_schema((*o)->options), "tests", tests_json(*o)));
     c->answer = json_pack("{s:o}", "results", results);
     return TR_OK;

@@ -11,25 +11,11 @@
 #include "source/store.h"
 
 /* A new destination is a line here, and its folder under dest/. */
-static const struct {
-    const struct tr_dest_ops *ops;
-    const char *const *events; /* columns of the events model when an export names none */
-} places[] = {
-    { &tr_dest_postgres_ops, tr_dest_postgres_events },
-    { &tr_dest_file_ops, tr_dest_file_events },
+static const struct tr_dest_ops *const dests[] = {
+    &tr_dest_postgres_ops,
+    &tr_dest_file_ops,
+    NULL,
 };
-enum { PLACES = sizeof(places) / sizeof(places[0]) };
-
-static const struct tr_dest_ops *dests[PLACES + 1];
-
-static const char *const *default_columns(const struct tr_dest_ops *ops,
-                                          const struct tr_schema *schema)
-{
-    for (size_t i = 0; i < PLACES; i++)
-        if (places[i].ops == ops && schema == &tr_schema_events)
-            return places[i].events;
-    return NULL;
-}
 
 /* ---- what the engine and delivery say ---- */
 
@@ -168,14 +154,11 @@ static enum tr_rc open_store(struct app *a, struct tr_err *err)
 
 static enum tr_rc start_engine(struct app *a, struct tr_err *err)
 {
-    for (size_t i = 0; i < PLACES; i++)
-        dests[i] = places[i].ops;
     a->delivery = (struct tr_delivery){
         .meta = a->meta,
         .source = a->source,
         .keys = a->keys,
         .dests = dests,
-        .default_columns = default_columns,
         .epoch = tr_store_epoch(a->store),
         .chunk_rows = (uint64_t)a->o.chunk_rows,
         .chunk_bytes = (uint64_t)a->o.chunk_bytes,

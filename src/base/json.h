@@ -104,6 +104,9 @@ TR_MUST_USE enum tr_rc tr_json_peek(struct tr_json *j, enum tr_json_type *ret, s
  * p == NULL when tmp is too small. */
 struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tmp);
 
+/* The same into out, which has room for the raw bytes; returns how many were written. */
+size_t tr_json_text_copy(const struct tr_json_value *string, char *out);
+
 /* A string value equals text, escapes resolved ("\u0024browser" equals "$browser"). No allocation.
  */
 bool tr_json_text_is(const struct tr_json_value *string, struct tr_str text);

@@ -69,20 +69,13 @@ static struct tr_str inside_quotes(const struct tr_json_value *string)
     return (struct tr_str){ string->raw.p + 1, string->raw.n - 2 };
 }
 
-struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tmp)
+size_t tr_json_text_copy(const struct tr_json_value *string, char *out)
 {
     struct tr_str s = inside_quotes(string);
-
-    if ((string->flags & TR_JSON_ESCAPES) == 0)
-        return s;
-
-    tr_buf_clear(tmp);
-    char *out = tr_buf_reserve(tmp, s.n); /* no escape is shorter than what it stands for */
-    if (out == NULL)
-        return (struct tr_str){ NULL, 0 };
     const char *p = s.p;
     const char *end = s.p + s.n;
     size_t n = 0;
+
     while (p < end) {
         const char *next = memchr(p, '\\', (size_t)(end - p));
         size_t run = (size_t)((next == NULL ? end : next) - p);
@@ -97,6 +90,21 @@ struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tm
             n += width;
         }
     }
+    return n;
+}
+
+struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tmp)
+{
+    struct tr_str s = inside_quotes(string);
+
+    if ((string->flags & TR_JSON_ESCAPES) == 0)
+        return s;
+
+    tr_buf_clear(tmp);
+    char *out = tr_buf_reserve(tmp, s.n); /* no escape is shorter than what it stands for */
+    if (out == NULL)
+        return (struct tr_str){ NULL, 0 };
+    size_t n = tr_json_text_copy(string, out);
     tr_buf_used(tmp, n);
     return (struct tr_str){ out, n };
 }

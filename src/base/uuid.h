@@ -17,6 +17,13 @@ struct tr_uuid {
  * (what real SDKs and their languages print). Any version, nil included. */
 TR_MUST_USE bool tr_uuid_parse(struct tr_str s, struct tr_uuid *ret);
 
+static inline bool tr_uuid_is_nil(const struct tr_uuid *u)
+{
+    static const struct tr_uuid nil;
+
+    return memcmp(u, &nil, sizeof(nil)) == 0;
+}
+
 /* Lower case, with dashes, NUL-terminated. */
 void tr_uuid_format(const struct tr_uuid *u, char out[TR_UUID_TEXT]);
 

@@ -27,8 +27,31 @@ static void close_stream(struct tr_stream **s)
 
 /* ---- rejects ---- */
 
-static void take_reject(struct tr_reject_sink *sink, const struct tr_uuid *uuid,
-                        int64_t inserted_at, const char *reason)
+/* Which row it is, in front of the reason where the row has no id of its own. */
+static void name_row(const struct tr_batch *b, size_t row, const char *reason,
+                     struct tr_reject *ret)
+{
+    const struct tr_schema *schema = b->schema;
+    size_t n = 0;
+
+    for (size_t i = 0; i < schema->n_keys; i++) {
+        const struct tr_column *c = &schema->columns[schema->keys[i]];
+        const union tr_vector *v = &b->col[schema->keys[i]];
+
+        if (v->str == NULL)
+            continue;
+        if (c->type == TR_TYPE_UUID)
+            ret->uuid = v->uuid[row];
+        else if (c->type == TR_TYPE_TEXT && n < sizeof(ret->reason))
+            n += (size_t)snprintf(ret->reason + n, sizeof(ret->reason) - n, "%s %.*s: ", c->name,
+                                  v->str[row].n > 64 ? 64 : (int)v->str[row].n, v->str[row].p);
+    }
+    if (n < sizeof(ret->reason))
+        (void)snprintf(ret->reason + n, sizeof(ret->reason) - n, "%s", reason);
+}
+
+static void take_reject(struct tr_reject_sink *sink, const struct tr_batch *b, size_t row,
+                        const char *reason)
 {
     struct lane *l = (struct lane *)(void *)((char *)(void *)sink - offsetof(struct lane, sink));
 
@@ -46,8 +69,8 @@ static void take_reject(struct tr_reject_sink *sink, const struct tr_uuid *uuid,
     }
 
     struct tr_reject *r = &l->rejects[l->n_rejects++];
-    *r = (struct tr_reject){ .run_id = l->job->run->id, .uuid = *uuid, .inserted_at = inserted_at };
-    (void)snprintf(r->reason, sizeof(r->reason), "%s", reason);
+    *r = (struct tr_reject){ .run_id = l->job->run->id, .inserted_at = b->inserted_at[row] };
+    name_row(b, row, reason, r);
 }
 
 void lane_fini(struct lane *l)
@@ -165,7 +188,8 @@ static enum tr_rc write_rows(struct lane *l, const struct tr_chunk *c, struct tr
             rc = load->ops->write(&call, load, b, err);
         }
     }
-    if (rc == TR_OK && t->rows != c->rows)
+    bool changed = j->export->schema->is_mutable ? t->rows > c->rows : t->rows != c->rows;
+    if (rc == TR_OK && changed)
         return tr_fail(err, TR_INTERNAL, "delivery.source_changed", NULL,
                        "the source gave %llu rows where it had counted %llu",
                        (unsigned long long)t->rows, (unsigned long long)c->rows);
@@ -181,6 +205,7 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
         .key = job_key(j, c->range),
         .careful = careful,
         .last = c == &j->chunks[j->n_chunks - 1],
+        .replace = j->run->on_delivered == TR_REPLACE_DELIVERED,
         .rejects = &l->sink,
     };
     struct tr_ctx call = delivery_call(j->cx, DELIVERY_WRITE_S);
@@ -190,7 +215,7 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
     enum tr_rc rc = j->ops->begin(&call, l->dest, &spec, &load, err);
     if (rc != TR_OK)
         return tr_wrap(err, "begin chunk %u", c->n);
-    if (j->run->on_delivered == TR_REPLACE_DELIVERED && load->ops->remove != NULL)
+    if (spec.replace && !j->export->schema->is_mutable && load->ops->remove != NULL)
         rc = remove_old(l, c, load, err);
     if (rc != TR_OK)
         return tr_wrap(err, "remove the old rows of chunk %u", c->n);

@@ -28,7 +28,6 @@ struct tr_delivery {
     struct tr_source *source;
     const struct tr_keyring *keys;
     const struct tr_dest_ops *const *dests; /* ends with NULL */
-    const char *const *(*default_columns)(const struct tr_dest_ops *, const struct tr_schema *);
     struct tr_uuid installation;
     uint32_t epoch;
     uint64_t chunk_rows, chunk_bytes; /* default 100,000 rows, 64 MiB */
@@ -39,6 +38,10 @@ struct tr_delivery {
 
 /* NULL when there is no such type. */
 const struct tr_dest_ops *tr_delivery_dest(const struct tr_delivery *d, const char *type);
+
+/* TR_REFUSED "delivery.no_such_model" when the destination does not take rows of that model. */
+TR_MUST_USE enum tr_rc tr_delivery_takes(const struct tr_dest_ops *ops,
+                                         const struct tr_schema *schema, struct tr_err *err);
 
 /* An export as it stands in meta, secrets opened; and its destination options checked. The caller
  * frees both. */

@@ -109,11 +109,12 @@ struct tr_account account_of_lookup(uint64_t rows, const struct tr_receipt *r);
 struct tr_receipt account_receipt(const struct tr_account *a);
 struct tr_account account_sum(const struct tr_chunk *chunks, size_t n);
 
-/* count.c: events of a project in a closed range. By the source's index: exact. */
+/* count.c: rows of a project in a closed range, by the source's index: exact. */
 TR_MUST_USE enum tr_rc count_planned(const struct tr_ctx *cx, const struct tr_delivery *d,
-                                     int32_t project, struct tr_range range, uint64_t *ret,
-                                     struct tr_err *err);
-/* By the store's own counts where the range is made of whole minutes, by its index otherwise. */
+                                     int32_t project, const struct tr_schema *schema,
+                                     struct tr_range range, uint64_t *ret, struct tr_err *err);
+/* Events, by the store's own counts where the range is made of whole minutes, by its index
+ * otherwise. */
 TR_MUST_USE enum tr_rc count_stored(const struct tr_ctx *cx, const struct tr_delivery *d,
                                     int32_t project, struct tr_range range, uint64_t *ret,
                                     struct tr_err *err);

@@ -66,7 +66,8 @@ static enum tr_rc wait_for(const struct job *j, struct tr_range held, struct tr_
         .limit = 1000,
     };
     uint64_t rows = 0;
-    enum tr_rc rc = count_planned(j->cx, j->d, j->run->project, held, &rows, err);
+    enum tr_rc rc =
+        count_planned(j->cx, j->d, j->run->project, j->export->schema, held, &rows, err);
 
     if (rc != TR_OK || rows == 0)
         return rc;

@@ -13,6 +13,15 @@ const struct tr_dest_ops *tr_delivery_dest(const struct tr_delivery *d, const ch
     return NULL;
 }
 
+enum tr_rc tr_delivery_takes(const struct tr_dest_ops *ops, const struct tr_schema *schema,
+                             struct tr_err *err)
+{
+    if (ops->defaults[schema->model] != NULL)
+        return TR_OK;
+    return tr_fail(err, TR_REFUSED, "delivery.no_such_model", "choose another destination",
+                   "the destination %s does not take the model %s", ops->name, schema->name);
+}
+
 static void row_cleanup(struct tr_export_row *row)
 {
     tr_buf_fini(&row->buf);

@@ -56,8 +56,14 @@ static enum tr_rc open_lane(struct lane *l, struct tr_err *err)
 
     if (rc != TR_OK)
         return rc;
+    tr_column_mask used = 0;
+
     job_notices_init(&quiet, NULL);
-    return j->ops->prepare(&call, l->dest, &j->projection, &quiet.sink, err);
+    rc = j->ops->prepare(&call, l->dest, &j->projection, &used, &quiet.sink, err);
+    if (rc == TR_OK && (used & ~j->columns) != 0)
+        rc = tr_fail(err, TR_TRANSIENT, "delivery.place_changed", NULL,
+                     "the place got more columns during the attempt");
+    return rc;
 }
 
 static void *lane_main(void *arg)

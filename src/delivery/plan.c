@@ -57,7 +57,8 @@ enum tr_rc job_read_taken(struct job *j, struct tr_err *err)
 /* Events that are gone are an error, never "no rows". */
 static enum tr_rc check_floor(const struct job *j, int64_t lo, struct tr_err *err)
 {
-    if (lo >= j->d->source->ops->floor(j->d->source))
+    /* What derived state holds is not subject to retention. */
+    if (j->export->schema->is_mutable || lo >= j->d->source->ops->floor(j->d->source))
         return TR_OK;
     return tr_fail(err, TR_REFUSED, "delivery.below_floor",
                    "narrow the range: older events were dropped by the retention rule",
@@ -100,8 +101,8 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
 
         if (tr_ctx_cancelled(j->cx))
             return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
-        rc = s->ops->plan(j->cx, s, j->run->project, left, j->d->chunk_rows, j->d->chunk_bytes,
-                          parts, DELIVERY_PLAN_SLICE, &n, &covered, err);
+        rc = s->ops->plan(j->cx, s, j->run->project, j->export->schema, left, j->d->chunk_rows,
+                          j->d->chunk_bytes, parts, DELIVERY_PLAN_SLICE, &n, &covered, err);
         if (rc == TR_OK && covered <= left.lo)
             rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
                          "the source planned nothing");

@@ -14,6 +14,12 @@ static enum tr_rc load_export(struct job *j, struct tr_err *err)
         return tr_fail(err, TR_CANCELLED, "delivery.export_deleted", NULL,
                        "the export was deleted");
     j->ops = tr_delivery_dest(j->d, j->export->dest_type);
+    if (tr_delivery_takes(j->ops, j->export->schema, err) != TR_OK)
+        return err->rc;
+    if (j->run->on_delivered == TR_APPEND_DELIVERED && j->export->schema->is_mutable)
+        return tr_fail(err, TR_REFUSED, "delivery.cannot_append", "use skip or replace",
+                       "the rows of the model %s are updated, not appended to",
+                       j->export->schema->name);
     if (j->run->on_delivered == TR_REPLACE_DELIVERED && (j->ops->caps & TR_DEST_REPLACES) == 0)
         return tr_fail(err, TR_REFUSED, "delivery.cannot_replace", "use skip or append",
                        "%s cannot replace what was delivered", j->ops->name);
@@ -41,19 +47,13 @@ static enum tr_rc make_columns(struct job *j, struct tr_err *err)
 {
     const struct tr_export *e = j->export;
     enum tr_rc rc =
-        tr_export_projection(e, j->d->default_columns(j->ops, e->schema), &j->projection, err);
+        tr_export_projection(e, j->ops->defaults[e->schema->model], &j->projection, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "columns");
     rc =
         tr_filter_compile(e->include, e->exclude, e->filters, j->run->interval.hi, &j->filter, err);
-    if (rc != TR_OK)
-        return tr_wrap(err, "filters");
-
-    j->columns = (tr_column_mask)1 << TR_EVENT_UUID | tr_filter_columns(j->filter);
-    for (size_t i = 0; i < j->projection.n; i++)
-        j->columns |= (tr_column_mask)1 << j->projection.column[i];
-    return TR_OK;
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "filters");
 }
 
 static enum tr_rc open_dest(struct job *j, struct tr_err *err)
@@ -65,8 +65,11 @@ static enum tr_rc open_dest(struct job *j, struct tr_err *err)
     if (rc != TR_OK)
         return tr_wrap(err, "open the destination");
     job_notices_init(&notices, j);
-    rc = j->ops->prepare(&call, j->dest, &j->projection, &notices.sink, err);
-    return rc == TR_OK ? TR_OK : tr_wrap(err, "prepare the destination");
+    rc = j->ops->prepare(&call, j->dest, &j->projection, &j->columns, &notices.sink, err);
+    if (rc != TR_OK)
+        return tr_wrap(err, "prepare the destination");
+    j->columns |= tr_schema_identity(j->export->schema) | tr_filter_columns(j->filter);
+    return TR_OK;
 }
 
 /* Until nothing is left: what another run held may have become free in the meantime. */
@@ -139,7 +142,8 @@ static enum tr_rc count_elsewhere(struct job *j, uint64_t *ret, struct tr_err *e
     }
     for (size_t i = 0; i < others.n && rc == TR_OK; i++) {
         uint64_t rows = 0;
-        rc = count_planned(j->cx, j->d, j->run->project, others.v[i], &rows, err);
+        rc =
+            count_planned(j->cx, j->d, j->run->project, j->export->schema, others.v[i], &rows, err);
         *ret += rows;
     }
     ranges_fini(&own);
@@ -148,10 +152,11 @@ static enum tr_rc count_elsewhere(struct job *j, uint64_t *ret, struct tr_err *e
 }
 
 /* Is there a number to hold the account to? Not for what retention took, nor when chunks were
- * delivered before the export's bounds became narrower. */
+ * delivered before the export's bounds became narrower; nor for rows that change: their number in a
+ * past range falls as they go on changing. */
 static bool is_countable(const struct job *j)
 {
-    if (j->interval.lo < j->d->source->ops->floor(j->d->source))
+    if (j->export->schema->is_mutable || j->interval.lo < j->d->source->ops->floor(j->d->source))
         return false;
     for (size_t i = 0; i < j->n_chunks; i++) {
         if (j->chunks[i].range.lo < j->interval.lo || j->chunks[i].range.hi > j->interval.hi)

@@ -55,7 +55,8 @@ static enum tr_rc judge_gap(struct verify *v, struct tr_range gap, struct tr_ver
     struct tr_run run;
     bool found = false;
     uint64_t rows = 0;
-    enum tr_rc rc = count_planned(v->cx, v->d, v->export->project, gap, &rows, err);
+    enum tr_rc rc =
+        count_planned(v->cx, v->d, v->export->project, v->export->schema, gap, &rows, err);
 
     if (rc != TR_OK || rows == 0)
         return rc;
@@ -117,7 +118,8 @@ static enum tr_rc judge_single(struct verify *v, const struct telling *t, struct
 
     if (!t->known || !t->whole)
         return TR_OK;
-    enum tr_rc rc = count_planned(v->cx, v->d, v->export->project, t->d.range, &rows, err);
+    enum tr_rc rc =
+        count_planned(v->cx, v->d, v->export->project, v->export->schema, t->d.range, &rows, err);
     if (rc == TR_OK && rows != a->stored)
         judge(ret, TR_VERDICT_UNBALANCED,
               "the store holds %llu events where a run accounts for %llu", (ull)rows,
@@ -237,8 +239,8 @@ static int64_t intervals_at_once(struct verify *v, struct tr_range *range)
     struct tr_err ignored;
 
     if ((range->hi - range->lo) / length > MAX_PIECES &&
-        v->d->source->ops->extent(v->d->source, v->export->project, *range, &any, &from, &to,
-                                  &ignored) == TR_OK &&
+        v->d->source->ops->extent(v->d->source, v->export->project, v->export->schema, *range, &any,
+                                  &from, &to, &ignored) == TR_OK &&
         any)
         range->lo = from;
     return (range->hi - range->lo) / length / MAX_PIECES + 1;

@@ -27,14 +27,16 @@ enum tr_rc verify_open_dest(struct verify *v, struct tr_err *err)
     if ((v->ops->caps & TR_DEST_RECOUNTS) == 0)
         return tr_fail(err, TR_REFUSED, "delivery.cannot_recount", "verify without --recount",
                        "%s cannot be asked for single events", v->ops->name);
-    enum tr_rc rc =
-        tr_export_projection(v->export, v->d->default_columns(v->ops, v->export->schema), &p, err);
+    tr_column_mask used = 0;
+    enum tr_rc rc = tr_delivery_takes(v->ops, v->export->schema, err);
+    if (rc == TR_OK)
+        rc = tr_export_projection(v->export, v->ops->defaults[v->export->schema->model], &p, err);
     if (rc == TR_OK)
         rc = v->ops->open(&call, v->conf, &v->dest, err);
     if (rc != TR_OK)
         return tr_wrap(err, "open the destination");
     job_notices_init(&quiet, NULL);
-    rc = v->ops->prepare(&call, v->dest, &p, &quiet.sink, err);
+    rc = v->ops->prepare(&call, v->dest, &p, &used, &quiet.sink, err);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "prepare the destination");
 }
 

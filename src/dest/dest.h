@@ -24,7 +24,8 @@ enum {
     TR_DEST_COMMITS_RUN = 1 << 1, /* chunks count only once finish() has published them */
     TR_DEST_REPLACES = 1 << 2,    /* on_delivered: replace works */
     TR_DEST_RECOUNTS = 1 << 3,    /* verify --recount works */
-    TR_DEST_MUTABLE = 1 << 4,     /* takes models that are updated by key */
+    TR_DEST_UPSERTS = 1 << 4,     /* mutable models: one row a key, the newest version of it. A
+                                     place without it gets the rows that changed, as they come */
 };
 
 /* What a load or a lookup says became of a chunk. */
@@ -54,6 +55,7 @@ struct tr_load_spec {
     struct tr_key key;
     bool careful; /* find bad rows one by one, reject them, go on */
     bool last;    /* the last chunk of its run (a hint) */
+    bool replace; /* TR_DEST_UPSERTS: a row of the same version is written anew too */
     struct tr_reject_sink *rejects;
 };
 
@@ -89,6 +91,8 @@ struct tr_dest_ops {
     uint32_t caps;                    /* TR_DEST_* */
     const struct tr_option *options;  /* ends with name == NULL */
     const struct tr_dest_test *tests; /* ends with name == NULL; may be NULL */
+    /* The columns of each model when an export names none. NULL: it does not take that model. */
+    const struct tr_default_column *defaults[TR_MODELS];
 
     /* Checks what goes beyond the option table (combinations). May be NULL. */
     TR_MUST_USE enum tr_rc (*validate)(const struct tr_conf *, struct tr_err *);
@@ -103,10 +107,11 @@ struct tr_dest_ops {
     TR_MUST_USE enum tr_rc (*test)(const struct tr_ctx *, struct tr_dest *, size_t step,
                                    struct tr_err *);
     /* Reads or creates the place and fits the columns: missing ones there are skipped with a
-     * notice; types are checked before the first row. The projection is copied. */
+     * notice; types are checked before the first row. The projection is copied. ret_used: the
+     * columns of the schema that batches must have from now on (beside its keys and versions). */
     TR_MUST_USE enum tr_rc (*prepare)(const struct tr_ctx *, struct tr_dest *,
-                                      const struct tr_projection *, struct tr_notice_sink *,
-                                      struct tr_err *);
+                                      const struct tr_projection *, tr_column_mask *ret_used,
+                                      struct tr_notice_sink *, struct tr_err *);
     TR_MUST_USE enum tr_rc (*begin)(const struct tr_ctx *, struct tr_dest *,
                                     const struct tr_load_spec *, struct tr_load **ret,
                                     struct tr_err *);
@@ -132,6 +137,11 @@ struct tr_dest_ops {
                                       const struct tr_key *keys, size_t n_keys,
                                       const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
                                       struct tr_err *);
+    /* Both RECOUNTS and UPSERTS: of these rows of a mutable model, how many are there in this
+     * version or a newer one. The batch has keys and versions. NULL otherwise. */
+    TR_MUST_USE enum tr_rc (*recount_rows)(const struct tr_ctx *, struct tr_dest *,
+                                           const struct tr_batch *, struct tr_recount *ret,
+                                           struct tr_err *);
     void (*close)(struct tr_dest *);
 };
 

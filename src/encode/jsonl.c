@@ -1,6 +1,8 @@
 /* One JSON object a line. JSON columns go in as the bytes they came in: 54.10 stays 54.10. */
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/time.h"
@@ -68,6 +70,18 @@ static void put_time(struct tr_buf *out, int64_t t)
     tr_buf_add(out, text, n + 2);
 }
 
+/* The fewest digits that read back as the same double. */
+static void put_float(struct tr_buf *out, double v)
+{
+    char text[32];
+    int digits = 15;
+
+    do {
+        (void)snprintf(text, sizeof(text), "%.*g", digits, v);
+    } while (strtod(text, NULL) != v && ++digits <= 17);
+    tr_buf_z(out, text);
+}
+
 static void put_uuid(struct tr_buf *out, const struct tr_uuid *u)
 {
     char text[TR_UUID_TEXT + 2] = "\"";
@@ -83,6 +97,8 @@ static const char *put_value(struct tr_buf *out, enum tr_type type, const union 
 {
     switch (type) {
     case TR_TYPE_UUID:
+        if (tr_uuid_is_nil(&v->uuid[i]))
+            break;
         put_uuid(out, &v->uuid[i]);
         return NULL;
     case TR_TYPE_TEXT:
@@ -91,6 +107,7 @@ static const char *put_value(struct tr_buf *out, enum tr_type type, const union 
         tr_buf_json_str(out, v->str[i]);
         return NULL;
     case TR_TYPE_JSON:
+    case TR_TYPE_TEXTS:
         if (v->str[i].p == NULL || v->str[i].n == 0)
             break;
         put_json(out, v->str[i]);
@@ -111,6 +128,11 @@ static const char *put_value(struct tr_buf *out, enum tr_type type, const union 
         if (v->u8[i] == 0xFF)
             break;
         tr_buf_z(out, v->u8[i] != 0 ? "true" : "false");
+        return NULL;
+    case TR_TYPE_FLOAT:
+        if (!isfinite(v->f64[i]))
+            break;
+        put_float(out, v->f64[i]);
         return NULL;
     }
     tr_buf_z(out, "null");
@@ -150,9 +172,7 @@ static enum tr_rc jsonl_rows(struct tr_encoder *e, const struct tr_batch *b, siz
                              struct tr_buf *out, struct tr_reject_sink *rejects,
                              struct tr_encode_stats *stats, struct tr_err *err)
 {
-    static const struct tr_uuid nil;
     const struct jsonl *j = jsonl_of(e);
-    const struct tr_uuid *uuids = b->col[TR_EVENT_UUID].uuid;
 
     for (size_t k = 0; k < j->projection.n; k++)
         if (b->col[j->projection.column[k]].str == NULL)
@@ -170,7 +190,7 @@ static enum tr_rc jsonl_rows(struct tr_encoder *e, const struct tr_batch *b, siz
         out->n = start;
         stats->rejected++;
         if (rejects != NULL)
-            rejects->reject(rejects, uuids == NULL ? &nil : &uuids[i], b->inserted_at[i], why);
+            rejects->reject(rejects, b, i, why);
     }
     return TR_OK;
 }

@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "base/time.h"
 #include "base/utf8.h"
 #include "encode/pgcopy_json.h"
@@ -133,7 +135,7 @@ static bool put_str(struct row *r, const struct tr_pgcopy_column *c, enum tr_typ
         return reject(r, "longer than 268435455 bytes");
     if (c->form != TR_PGCOPY_TEXT)
         return put_json(r, s, c->form == TR_PGCOPY_JSONB);
-    if (type == TR_TYPE_JSON) {
+    if (type == TR_TYPE_JSON || type == TR_TYPE_TEXTS) {
         if (c->max_chars != 0 && tr_utf8_head(s, c->max_chars).n != s.n)
             return reject(r, "JSON longer than the column, and cut it would not be JSON");
         put_bytes(r, s.p, s.n);
@@ -147,6 +149,10 @@ static void put_uuid(struct row *r, enum tr_pgcopy_form form, const struct tr_uu
 {
     char text[TR_UUID_TEXT];
 
+    if (tr_uuid_is_nil(u)) {
+        put_null(r);
+        return;
+    }
     if (form == TR_PGCOPY_UUID) {
         put_bytes(r, u->b, sizeof(u->b));
         return;
@@ -241,6 +247,94 @@ static void put_bool(struct row *r, enum tr_pgcopy_form form, uint8_t v)
     }
 }
 
+static bool put_float(struct row *r, const struct tr_pgcopy_column *c, double v)
+{
+    char text[32];
+    uint64_t bits;
+    uint32_t half;
+
+    if (!isfinite(v)) {
+        put_null(r);
+    } else if (c->form == TR_PGCOPY_FLOAT8) {
+        memcpy(&bits, &v, sizeof(bits));
+        put32(r, sizeof(bits));
+        put64(r, bits);
+    } else if (c->form == TR_PGCOPY_FLOAT4) {
+        float narrow = (float)v;
+        if (!isfinite(narrow))
+            return reject(r, "a number that does not fit real");
+        memcpy(&half, &narrow, sizeof(half));
+        put32(r, sizeof(half));
+        put32(r, half);
+    } else {
+        int n = snprintf(text, sizeof(text), "%.17g", v);
+        if (c->max_chars != 0 && (uint32_t)n > c->max_chars)
+            return reject(r, "a number longer than the column");
+        put_bytes(r, text, (size_t)n);
+    }
+    return true;
+}
+
+/* One text of a list: the only value that is unescaped here. NUL, which text cannot hold, becomes
+ * U+FFFD: shorter than the escape it came from. */
+static void put_element(struct row *r, const struct tr_json_value *v)
+{
+    char *length = r->p;
+    char *p = length + sizeof(uint32_t);
+    size_t n = tr_json_text_copy(v, p);
+
+    if ((v->flags & TR_JSON_NUL) != 0) {
+        for (char *nul; (nul = memchr(p, '\0', n)) != NULL; n += 2) {
+            memmove(nul + 3, nul + 1, n - (size_t)(nul - p) - 1);
+            memcpy(nul, "\xEF\xBF\xBD", 3);
+        }
+        r->repaired = true;
+    }
+    put32(r, (uint32_t)n);
+    r->p += n;
+}
+
+/* An array on the wire: dimensions, null flag, type of the elements; for each dimension its size
+ * and lower bound; then the elements. */
+static bool put_texts(struct row *r, enum tr_pgcopy_form form, struct tr_str s)
+{
+    enum { OID_TEXT = 25, OID_VARCHAR = 1043 };
+    struct tr_json j;
+    struct tr_json_value v;
+    uint32_t n = 0;
+    bool more = true;
+
+    if (s.p == NULL) {
+        put_null(r);
+        return true;
+    }
+    if (s.n > TR_PGCOPY_MAX_VALUE)
+        return reject(r, "longer than 268435455 bytes");
+    char *start = r->p;
+    r->p += 6 * sizeof(uint32_t);
+    tr_json_init(&j, s);
+    if (tr_json_open_array(&j, NULL) != TR_OK)
+        return reject(r, "no list");
+    while (tr_json_element(&j, &v, &more, NULL) == TR_OK && more && v.type == TR_JSON_STRING) {
+        put_element(r, &v);
+        n++;
+    }
+    if (more)
+        return reject(r, "a list of other things than texts");
+    char *end = n == 0 ? start + 4 * sizeof(uint32_t) : r->p;
+    r->p = start;
+    put32(r, (uint32_t)(end - start - (ptrdiff_t)sizeof(uint32_t)));
+    put32(r, n == 0 ? 0 : 1);
+    put32(r, 0);
+    put32(r, form == TR_PGCOPY_TEXTS ? OID_TEXT : OID_VARCHAR);
+    if (n > 0) {
+        put32(r, n);
+        put32(r, 1);
+    }
+    r->p = end;
+    return true;
+}
+
 static bool put_value(struct row *r, const struct tr_pgcopy_column *c, const union tr_vector *v,
                       size_t i)
 {
@@ -261,6 +355,12 @@ static bool put_value(struct row *r, const struct tr_pgcopy_column *c, const uni
     case TR_TYPE_BOOL:
         put_bool(r, c->form, v->u8[i]);
         return true;
+    case TR_TYPE_FLOAT:
+        return put_float(r, c, v->f64[i]);
+    case TR_TYPE_TEXTS:
+        if (c->form == TR_PGCOPY_TEXTS || c->form == TR_PGCOPY_VARCHARS)
+            return put_texts(r, c->form, v->str[i]);
+        return put_str(r, c, type, v->str[i]);
     }
     return reject(r, "of an unknown type");
 }
@@ -277,11 +377,14 @@ static size_t tuple_bound(const struct tr_pgcopy *c, const struct tr_batch *b, s
         int column = c->col[k].column;
         enum tr_type type = c->schema->columns[column].type;
         n += FIXED_MAX;
-        if (type != TR_TYPE_TEXT && type != TR_TYPE_JSON)
+        if (tr_type_width(type) != sizeof(struct tr_str) || type == TR_TYPE_UUID)
             continue;
         size_t bytes = b->col[column].str[i].n;
+        /* A list's element of two quotes and a comma becomes four bytes of length. */
         if (bytes <= TR_PGCOPY_MAX_VALUE)
-            n += may_grow && type == TR_TYPE_TEXT ? 3 * bytes : bytes;
+            n += may_grow && type == TR_TYPE_TEXT ? 3 * bytes
+                 : type == TR_TYPE_TEXTS          ? 2 * bytes
+                                                  : bytes;
     }
     return n;
 }

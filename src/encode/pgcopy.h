@@ -17,9 +17,9 @@
 
 /* How a value is written; the model's type in brackets. */
 enum tr_pgcopy_form {
-    TR_PGCOPY_TEXT,      /* text, varchar, char (TEXT, JSON, UUID, INT64, TIME, BOOL) */
-    TR_PGCOPY_JSONB,     /* jsonb (JSON) */
-    TR_PGCOPY_JSON,      /* json (JSON) */
+    TR_PGCOPY_TEXT,      /* text, varchar, char (all types) */
+    TR_PGCOPY_JSONB,     /* jsonb (JSON, TEXTS) */
+    TR_PGCOPY_JSON,      /* json (JSON, TEXTS) */
     TR_PGCOPY_UUID,      /* uuid (UUID) */
     TR_PGCOPY_INT2,      /* int2 (INT64) */
     TR_PGCOPY_INT4,      /* int4 (INT64) */
@@ -27,6 +27,10 @@ enum tr_pgcopy_form {
     TR_PGCOPY_NUMERIC,   /* numeric (INT64) */
     TR_PGCOPY_TIMESTAMP, /* timestamptz; timestamp: the UTC clock (TIME) */
     TR_PGCOPY_BOOL,      /* boolean (BOOL) */
+    TR_PGCOPY_FLOAT8,    /* double precision (FLOAT) */
+    TR_PGCOPY_FLOAT4,    /* real (FLOAT) */
+    TR_PGCOPY_TEXTS,     /* text[] (TEXTS) */
+    TR_PGCOPY_VARCHARS,  /* varchar[] (TEXTS) */
 };
 
 struct tr_pgcopy_column {

@@ -5,6 +5,7 @@ size_t tr_type_width(enum tr_type type)
     switch (type) {
     case TR_TYPE_TEXT:
     case TR_TYPE_JSON:
+    case TR_TYPE_TEXTS:
         return sizeof(struct tr_str);
     case TR_TYPE_UUID:
         return sizeof(struct tr_uuid);
@@ -13,8 +14,20 @@ size_t tr_type_width(enum tr_type type)
         return sizeof(int64_t);
     case TR_TYPE_BOOL:
         return 1;
+    case TR_TYPE_FLOAT:
+        return sizeof(double);
     }
     return 0;
+}
+
+tr_column_mask tr_schema_identity(const struct tr_schema *s)
+{
+    tr_column_mask mask = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (s->columns[i].role != TR_ROLE_PLAIN)
+            mask |= (tr_column_mask)1 << i;
+    return mask;
 }
 
 static void compact(void *array, size_t item, const bool *keep, size_t rows)

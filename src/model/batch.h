@@ -15,10 +15,11 @@ enum { TR_BATCH_ROWS = 4096, TR_BATCH_COLUMNS = 64 };
 #define TR_NULL_INT INT64_MIN
 
 union tr_vector {
-    struct tr_str *str;   /* TEXT, JSON; p == NULL is SQL NULL */
-    struct tr_uuid *uuid; /* never NULL */
+    struct tr_str *str;   /* TEXT, JSON, TEXTS; p == NULL is SQL NULL */
+    struct tr_uuid *uuid; /* nil is NULL */
     int64_t *i64;         /* INT64, TIME */
     uint8_t *u8;          /* BOOL; 0xFF is NULL */
+    double *f64;          /* FLOAT; not a number is NULL */
 };
 
 struct tr_batch {
@@ -34,6 +35,9 @@ typedef uint64_t tr_column_mask;
 
 /* Bytes of one value in a column's array. */
 size_t tr_type_width(enum tr_type type);
+
+/* The schema's key and version columns. */
+tr_column_mask tr_schema_identity(const struct tr_schema *s);
 
 /* Keeps the rows whose keep[i] is set, in order; every present column is compacted in place. */
 void tr_batch_keep(struct tr_batch *b, const bool *keep);

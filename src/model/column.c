@@ -1,40 +1,18 @@
 #include "model/column.h"
 
-static const struct tr_column event_columns[TR_EVENT_COLUMNS] = {
-    [TR_EVENT_UUID] = { "uuid", TR_TYPE_UUID, TR_ROLE_KEY, "the event's unique id" },
-    [TR_EVENT_EVENT] = { "event", TR_TYPE_TEXT, TR_ROLE_PLAIN, "the event's name" },
-    [TR_EVENT_PROPERTIES] = { "properties", TR_TYPE_JSON, TR_ROLE_PLAIN,
-                              "all properties sent with the event" },
-    [TR_EVENT_ELEMENTS] = { "elements", TR_TYPE_JSON, TR_ROLE_PLAIN,
-                            "autocaptured elements as one JSON string (kept for compatibility)" },
-    [TR_EVENT_SET] = { "set", TR_TYPE_JSON, TR_ROLE_PLAIN, "person properties sent as $set" },
-    [TR_EVENT_SET_ONCE] = { "set_once", TR_TYPE_JSON, TR_ROLE_PLAIN,
-                            "person properties sent as $set_once" },
-    [TR_EVENT_DISTINCT_ID] = { "distinct_id", TR_TYPE_TEXT, TR_ROLE_PLAIN, "who sent the event" },
-    [TR_EVENT_TEAM_ID] = { "team_id", TR_TYPE_INT64, TR_ROLE_PLAIN, "the project's id (int32)" },
-    [TR_EVENT_IP] = { "ip", TR_TYPE_TEXT, TR_ROLE_PLAIN, "the IP address sent with the event" },
-    [TR_EVENT_SITE_URL] = { "site_url", TR_TYPE_TEXT, TR_ROLE_PLAIN,
-                            "always empty (kept for compatibility)" },
-    [TR_EVENT_TIMESTAMP] = { "timestamp", TR_TYPE_TIME, TR_ROLE_PLAIN, "when the event happened" },
-    [TR_EVENT_ELEMENTS_CHAIN] = { "elements_chain", TR_TYPE_TEXT, TR_ROLE_PLAIN,
-                                  "autocaptured elements as text" },
-    [TR_EVENT_CREATED_AT] = { "created_at", TR_TYPE_TIME, TR_ROLE_PLAIN,
-                              "when the server took the event" },
-    [TR_EVENT_INSERTED_AT] = { "_inserted_at", TR_TYPE_TIME, TR_ROLE_PLAIN,
-                               "the event's instant on the ingestion clock, unique" },
-};
-
-const struct tr_schema tr_schema_events = {
-    .model = TR_MODEL_EVENTS,
-    .name = "events",
-    .is_mutable = false,
-    .columns = event_columns,
-    .n = TR_EVENT_COLUMNS,
+const struct tr_schema *const tr_schemas[TR_MODELS] = {
+    [TR_MODEL_EVENTS] = &tr_schema_events,
+    [TR_MODEL_PERSONS] = &tr_schema_persons,
+    [TR_MODEL_SESSIONS] = &tr_schema_sessions,
+    [TR_MODEL_GROUPS] = &tr_schema_groups,
 };
 
 const struct tr_schema *tr_schema_by_name(struct tr_str name)
 {
-    return tr_str_is(name, tr_schema_events.name) ? &tr_schema_events : NULL;
+    for (size_t i = 0; i < TR_MODELS; i++)
+        if (tr_str_is(name, tr_schemas[i]->name))
+            return tr_schemas[i];
+    return NULL;
 }
 
 int tr_schema_find(const struct tr_schema *s, struct tr_str column)

@@ -103,12 +103,7 @@ static enum tr_rc parse_model(const json_t *body, struct tr_export *e, struct tr
     if (e->schema != NULL)
         return TR_OK;
 
-    static const char *const later[] = { "persons", "sessions", "groups", "hogql" };
-    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-        if (strcmp(name, later[i]) == 0)
-            return tr_fail(err, TR_INVALID, "export.model", "use the model events",
-                           "model: %s comes with a later version", name);
-    return tr_fail(err, TR_INVALID, "export.model", "use the model events",
+    return tr_fail(err, TR_INVALID, "export.model", "use events, persons, sessions or groups",
                    "model: there is no model '%.60s'", name);
 }
 
@@ -246,6 +241,11 @@ static enum tr_rc parse_filters(const json_t *body, struct tr_export *e, struct 
     if (v != NULL && !json_is_array(v))
         return tr_fail(err, TR_INVALID, "export.filters", NULL,
                        "filters: must be a list of property filters");
+    if (e->schema->model != TR_MODEL_EVENTS &&
+        (json_array_size(v) > 0 || e->include != NULL || e->exclude != NULL))
+        return tr_fail(err, TR_INVALID, "export.filters",
+                       "leave out filters, include_events and exclude_events",
+                       "filters: only for the model events, not for %s", e->schema->name);
     if (v != NULL && json_array_size(v) > 0) {
         e->filters = json_deep_copy(v);
         if (e->filters == NULL)
@@ -307,24 +307,68 @@ static enum tr_rc add_column(struct tr_projection *p, const char *name, const ch
     return TR_OK;
 }
 
-enum tr_rc tr_export_projection(const struct tr_export *e, const char *const *defaults,
+static bool has_name(const struct tr_projection *p, const char *as)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->name[i], as) == 0)
+            return true;
+    return false;
+}
+
+/* The defaults, then the rest of the model under its own names, for tables that have more. */
+static enum tr_rc add_defaults(struct tr_projection *p, const struct tr_default_column *defaults,
+                               struct tr_err *err)
+{
+    enum tr_rc rc = TR_OK;
+
+    for (size_t i = 0; rc == TR_OK && defaults[i].name != NULL; i++)
+        rc = add_column(p, defaults[i].name,
+                        defaults[i].as == NULL ? defaults[i].name : defaults[i].as, err);
+    for (size_t i = 0; rc == TR_OK && i < p->schema->n; i++) {
+        const char *name = p->schema->columns[i].name;
+        if (has_name(p, name))
+            continue;
+        rc = add_column(p, name, name, err);
+        if (rc == TR_OK)
+            p->optional[p->n - 1] = true;
+    }
+    return rc;
+}
+
+/* Without them a table cannot be kept right. */
+static enum tr_rc check_identity(const struct tr_projection *p, struct tr_err *err)
+{
+    tr_column_mask left = p->schema->is_mutable ? tr_schema_identity(p->schema) : 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        left &= ~((tr_column_mask)1 << p->column[i]);
+    for (size_t i = 0; i < p->schema->n; i++)
+        if ((left >> i & 1) != 0)
+            return tr_fail(err, TR_INVALID, "export.columns",
+                           "add it to columns, under any name with \"as\"",
+                           "columns: rows of the model %s are found and compared by %s: it cannot "
+                           "be left out",
+                           p->schema->name, p->schema->columns[i].name);
+    return TR_OK;
+}
+
+enum tr_rc tr_export_projection(const struct tr_export *e, const struct tr_default_column *defaults,
                                 struct tr_projection *ret, struct tr_err *err)
 {
     struct tr_projection p = { .schema = e->schema };
     enum tr_rc rc = TR_OK;
 
-    if (e->columns == NULL) {
-        for (size_t i = 0; rc == TR_OK && defaults[i] != NULL; i++)
-            rc = add_column(&p, defaults[i], defaults[i], err);
-    } else {
-        for (size_t i = 0; rc == TR_OK && i < json_array_size(e->columns); i++) {
-            const char *name = NULL;
-            const char *as = NULL;
-            rc = column_at(json_array_get(e->columns, i), i, &name, &as, err);
-            if (rc == TR_OK)
-                rc = add_column(&p, name, as, err);
-        }
+    if (e->columns == NULL)
+        rc = add_defaults(&p, defaults, err);
+    for (size_t i = 0; rc == TR_OK && i < json_array_size(e->columns); i++) {
+        const char *name = NULL;
+        const char *as = NULL;
+        rc = column_at(json_array_get(e->columns, i), i, &name, &as, err);
+        if (rc == TR_OK)
+            rc = add_column(&p, name, as, err);
     }
+    if (rc == TR_OK)
+        rc = check_identity(&p, err);
     if (rc == TR_OK)
         *ret = p;
     return rc;

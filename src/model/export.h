@@ -46,9 +46,11 @@ static inline struct tr_range tr_export_bounds(const struct tr_export *e)
     return (struct tr_range){ e->start_at, e->end_at };
 }
 
-/* columns (or defaults, a list of names that ends with NULL) as a projection; names point into e.
- * TR_INVALID for a column that the model does not have or a name used twice. */
-TR_MUST_USE enum tr_rc tr_export_projection(const struct tr_export *e, const char *const *defaults,
+/* columns as a projection; names point into e. Without columns: the defaults, and what else the
+ * model has as optional columns. TR_INVALID for a column that the model does not have, a name used
+ * twice, a key or version of a mutable model that is left out. */
+TR_MUST_USE enum tr_rc tr_export_projection(const struct tr_export *e,
+                                            const struct tr_default_column *defaults,
                                             struct tr_projection *ret, struct tr_err *err);
 
 #endif

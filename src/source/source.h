@@ -1,8 +1,12 @@
 /* Where rows come from: the port. Adapters: store.c (the embedded store).
  *
  * Contract: a range that is closed is STABLE when the source says so: reading it again gives the
- * same rows in the same order. Calls may come from several threads at once; a stream belongs to
+ * same events in the same order. Calls may come from several threads at once; a stream belongs to
  * one.
+ *
+ * Mutable models are read by change: a row belongs to the instant of its last change, and is read
+ * in its newest state. A row that changes again leaves its old range for a later one, so a range
+ * can only lose rows, and one row's change never moves another. No row appears in a closed range.
  */
 #ifndef TR_SOURCE_SOURCE_H
 #define TR_SOURCE_SOURCE_H
@@ -37,17 +41,18 @@ struct tr_source_ops {
     int64_t (*floor)(struct tr_source *);
 
     TR_MUST_USE enum tr_rc (*plan)(const struct tr_ctx *, struct tr_source *, int32_t project,
-                                   struct tr_range, uint64_t max_rows, uint64_t max_bytes,
-                                   struct tr_part *ret, size_t cap, size_t *ret_n,
-                                   int64_t *ret_covered_hi, struct tr_err *);
+                                   const struct tr_schema *, struct tr_range, uint64_t max_rows,
+                                   uint64_t max_bytes, struct tr_part *ret, size_t cap,
+                                   size_t *ret_n, int64_t *ret_covered_hi, struct tr_err *);
     TR_MUST_USE enum tr_rc (*read)(const struct tr_ctx *, struct tr_source *, int32_t project,
                                    const struct tr_schema *, struct tr_range, tr_column_mask,
                                    struct tr_stream **ret, struct tr_err *);
+    /* Of events. */
     TR_MUST_USE enum tr_rc (*counts)(struct tr_source *, int32_t project, struct tr_range,
                                      struct tr_counts *ret, struct tr_err *);
-    TR_MUST_USE enum tr_rc (*extent)(struct tr_source *, int32_t project, struct tr_range,
-                                     bool *ret_any, int64_t *ret_first, int64_t *ret_last,
-                                     struct tr_err *);
+    TR_MUST_USE enum tr_rc (*extent)(struct tr_source *, int32_t project, const struct tr_schema *,
+                                     struct tr_range, bool *ret_any, int64_t *ret_first,
+                                     int64_t *ret_last, struct tr_err *);
     void (*close)(struct tr_source *);
 };
 

@@ -64,9 +64,9 @@ static int64_t floor_of(struct tr_source *s)
 }
 
 static enum tr_rc plan(const struct tr_ctx *cx, struct tr_source *s, int32_t project,
-                       struct tr_range range, uint64_t max_rows, uint64_t max_bytes,
-                       struct tr_part *ret, size_t cap, size_t *ret_n, int64_t *ret_covered_hi,
-                       struct tr_err *err)
+                       const struct tr_schema *schema, struct tr_range range, uint64_t max_rows,
+                       uint64_t max_bytes, struct tr_part *ret, size_t cap, size_t *ret_n,
+                       int64_t *ret_covered_hi, struct tr_err *err)
 {
     enum tr_rc rc = may_go_on(cx, err);
 
@@ -106,8 +106,9 @@ static enum tr_rc counts(struct tr_source *s, int32_t project, struct tr_range r
     return tr_store_counts(store_of(s), project, range, ret, err);
 }
 
-static enum tr_rc extent(struct tr_source *s, int32_t project, struct tr_range range, bool *ret_any,
-                         int64_t *ret_first, int64_t *ret_last, struct tr_err *err)
+static enum tr_rc extent(struct tr_source *s, int32_t project, const struct tr_schema *schema,
+                         struct tr_range range, bool *ret_any, int64_t *ret_first,
+                         int64_t *ret_last, struct tr_err *err)
 {
     return tr_store_extent(store_of(s), project, range, ret_any, ret_first, ret_last, err);
 }

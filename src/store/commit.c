@@ -28,6 +28,7 @@ enum {
     WINDOW = 32, /* events whose cache lines are fetched together */
     AHEAD = 8,   /* and how far ahead the head of one is */
     FREE_ASK_US = 200 * 1000,
+    ROOMY_BYTES = 64 << 20, /* free beyond the reserve: the journal may prepare room for itself */
     FULL_RETRY_US = 2 * 1000 * 1000,
 };
 
@@ -164,7 +165,8 @@ static enum tr_rc write_records(struct commit *c, struct tr_err *err)
 
     for (size_t i = 0; i < c->n_heads; i++)
         bytes += record_size(c->heads[i]);
-    if (journal_append(&s->journal, c->v, (int)c->n_v, c->heads, c->n_heads, err) != TR_OK) {
+    if (journal_append(&s->journal, c->v, (int)c->n_v, c->heads, c->n_heads,
+                       has_room(s, ROOMY_BYTES), err) != TR_OK) {
         if (strcmp(err->id, "os.no_space") == 0) {
             s->free_asked_at = 0;
             err->rc = TR_THROTTLED;

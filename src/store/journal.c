@@ -14,6 +14,11 @@
 
 enum { MARK_BYTES = 64 * 1024, FIRST_MARKS = 64 };
 
+/* Writing over what is in the file already is half the price of making it longer: its size and its
+ * blocks need no sync of their own. Small commits go into zeros that were written before, so much
+ * at a time; what is left of them is cut off when the segment is done, or by recovery. */
+enum { READY_BYTES = 2 << 20, READY_COMMIT_BYTES = 256 << 10 };
+
 void journal_path(const struct journal *j, const char *name, char out[JOURNAL_PATH])
 {
     (void)snprintf(out, JOURNAL_PATH, "%s/%s", j->dir, name);
@@ -125,6 +130,33 @@ enum tr_rc journal_make_segment(struct journal *j, struct segment **ret, struct 
     return TR_OK;
 }
 
+/* Zeros for the commits to come. They are a convenience: when they cannot be had, the file grows.
+ */
+static void make_ready(struct segment *g, uint64_t end)
+{
+    static const char zeros[64 << 10];
+
+    if (g->ready >= end)
+        return;
+    uint64_t at = g->ready > g->synced ? g->ready : g->synced;
+    for (uint64_t to = at + READY_BYTES; at < to;) {
+        ssize_t n = pwrite(g->fd, zeros, sizeof(zeros), (off_t)at);
+        if (n <= 0)
+            break;
+        at += (uint64_t)n;
+    }
+    g->ready = at;
+}
+
+/* The file ends where its records end, durably. */
+static bool trim(struct segment *g)
+{
+    if (g->ready > g->synced && (ftruncate(g->fd, (off_t)g->synced) != 0 || fsync(g->fd) != 0))
+        return false;
+    g->ready = 0;
+    return true;
+}
+
 enum tr_rc journal_open(struct journal *j, const char *dir, uint32_t epoch, uint32_t salt,
                         size_t segment_bytes, uint64_t needed_seq,
                         const struct journal_visitor *visitor, struct tr_err *err)
@@ -163,6 +195,8 @@ void journal_close(struct journal *j)
 {
     if (j->dir == NULL)
         return;
+    if (j->active != NULL)
+        (void)trim(j->active);
     for (size_t i = 0; i < j->n; i++)
         segment_unref(j->segments[i]);
     free(j->segments);
@@ -175,6 +209,9 @@ static enum tr_rc begin_segment(struct journal *j, struct tr_err *err)
 {
     struct segment *g;
 
+    /* Recovery takes zeros at the end of the last segment only. */
+    if (!trim(j->active))
+        return tr_fail_errno(err, errno, "cut %s/%s", j->dir, j->active->name);
     if (journal_make_segment(j, &g, err) != TR_OK)
         return tr_wrap(err, "begin a journal segment");
     (void)pthread_mutex_lock(&j->lock);
@@ -219,18 +256,32 @@ static void publish(struct journal *j, struct segment *g, const struct record_he
     (void)pthread_mutex_unlock(&j->lock);
 }
 
+static uint64_t bytes_of(const struct record_head *const *heads, size_t n)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++)
+        bytes += record_size(heads[i]);
+    return bytes;
+}
+
 enum tr_rc journal_append(struct journal *j, struct iovec *v, int n_v,
-                          const struct record_head *const *heads, size_t n, struct tr_err *err)
+                          const struct record_head *const *heads, size_t n, bool roomy,
+                          struct tr_err *err)
 {
     if (j->active->synced >= j->segment_bytes && begin_segment(j, err) != TR_OK)
         return err->rc;
 
     struct segment *g = j->active;
     off_t at = (off_t)g->synced;
+    uint64_t bytes = bytes_of(heads, n);
+    if (roomy && bytes <= READY_COMMIT_BYTES)
+        make_ready(g, g->synced + bytes);
     TR_KILL_POINT("journal.before_write");
     if (tr_file_pwritev_all(g->fd, v, n_v, at, err) != TR_OK) {
         if (ftruncate(g->fd, at) != 0)
             stop(j, g, "ftruncate", errno);
+        g->ready = 0;
         return tr_wrap(err, "%s/%s", j->dir, g->name);
     }
     TR_KILL_POINT("journal.written");

@@ -24,10 +24,11 @@ struct segment {
     uint64_t first_seq;
     char name[24];
     /* Under the journal's lock: */
-    uint64_t synced; /* bytes that are durable; also the end of the file */
+    uint64_t synced; /* bytes of records that are durable */
     uint64_t last_seq;
     struct segment_mark *marks; /* a record every MARK_BYTES or so, from the first on */
     size_t n_marks, cap_marks;
+    uint64_t ready; /* the writer's: zeros stand from synced to here; 0: none do */
 };
 
 struct journal {
@@ -60,10 +61,11 @@ TR_MUST_USE enum tr_rc journal_open(struct journal *j, const char *dir, uint32_t
 void journal_close(struct journal *j);
 
 /* One commit: writes the vectors, which hold the n records of heads with all their parts, at the
- * end and syncs. On failure nothing of it is in the file. A sync that fails ends the process:
- * nobody knows what the page cache holds then. Begins a new segment when the last one is full. */
+ * end and syncs. roomy: the disk has room to prepare for the commits to come. On failure nothing of
+ * it is in the file. A sync that fails ends the process: nobody knows what the page cache holds
+ * then. Begins a new segment when the last one is full. */
 TR_MUST_USE enum tr_rc journal_append(struct journal *j, struct iovec *v, int n_v,
-                                      const struct record_head *const *heads, size_t n,
+                                      const struct record_head *const *heads, size_t n, bool roomy,
                                       struct tr_err *err);
 
 /* Removes segments whose records are all <= seq, never the last one. */

@@ -70,7 +70,7 @@ static struct tr_dest *open_prepared(void)
     struct tr_projection p = rows_projection();
     struct tr_dest *d = open_only();
 
-    must(d->ops->prepare(&cx, d, &p, NULL, &err), &err);
+    must(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
     return d;
 }
 

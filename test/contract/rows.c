@@ -131,6 +131,18 @@ struct tr_projection rows_projection_of(const char *const *names)
     return p;
 }
 
+struct tr_projection rows_projection_default(const struct tr_default_column *columns)
+{
+    struct tr_projection p = { .schema = &tr_schema_events };
+
+    for (; columns[p.n].name != NULL; p.n++) {
+        p.name[p.n] = columns[p.n].as == NULL ? columns[p.n].name : columns[p.n].as;
+        p.column[p.n] = tr_schema_find(p.schema, tr_str_of(columns[p.n].name));
+        assert(p.column[p.n] >= 0);
+    }
+    return p;
+}
+
 struct tr_key rows_key(void)
 {
     return (struct tr_key){ .installation = tr_random_uuid4(),

@@ -19,8 +19,9 @@ void rows_free(struct rows *r);
 
 /* Every column of the events model under its own name. */
 struct tr_projection rows_projection(void);
-/* The columns of a list that ends with NULL. */
+/* The columns of a list that ends with NULL; of an adapter's defaults. */
 struct tr_projection rows_projection_of(const char *const *names);
+struct tr_projection rows_projection_default(const struct tr_default_column *columns);
 
 /* A key of an export that no other call of this process, nor of another, has given. */
 struct tr_key rows_key(void);

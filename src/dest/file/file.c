@@ -6,10 +6,12 @@
 
 #include "dest/file/file_priv.h"
 
-const char *const tr_dest_file_events[] = {
-    "uuid",      "event",      "properties",   "distinct_id",    "team_id",
-    "timestamp", "created_at", "_inserted_at", "elements_chain", "set",
-    "set_once",  "ip",         NULL,
+static const struct tr_default_column events[] = {
+    { "uuid", NULL },        { "event", NULL },        { "properties", NULL },
+    { "distinct_id", NULL }, { "team_id", NULL },      { "timestamp", NULL },
+    { "created_at", NULL },  { "_inserted_at", NULL }, { "elements_chain", NULL },
+    { "set", NULL },         { "set_once", NULL },     { "ip", NULL },
+    { NULL, NULL },
 };
 
 struct file_dest *file_dest_of(struct tr_dest *d)
@@ -55,8 +57,9 @@ static enum tr_rc copy_projection(struct file_dest *d, const struct tr_projectio
 {
     drop_projection(d);
     d->projection = *p;
-    for (size_t i = 0; i < p->n; i++) {
-        d->names[i] = strdup(p->name[i]);
+    tr_projection_drop_optional(&d->projection);
+    for (size_t i = 0; i < d->projection.n; i++) {
+        d->names[i] = strdup(d->projection.name[i]);
         d->projection.name[i] = d->names[i];
         if (d->names[i] == NULL) {
             drop_projection(d);
@@ -68,8 +71,8 @@ static enum tr_rc copy_projection(struct file_dest *d, const struct tr_projectio
 
 /* A file takes every column there is: nothing to fit. */
 static enum tr_rc file_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
-                               const struct tr_projection *p, struct tr_notice_sink *notices,
-                               struct tr_err *err)
+                               const struct tr_projection *p, tr_column_mask *ret_used,
+                               struct tr_notice_sink *notices, struct tr_err *err)
 {
     struct file_dest *d = file_dest_of(dest);
     size_t made = 0;
@@ -84,6 +87,7 @@ static enum tr_rc file_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
     if (made != 0 && notices != NULL)
         notices->notice(notices, "the folder was made");
     d->prepared = true;
+    *ret_used = tr_projection_mask(&d->projection);
     return TR_OK;
 }
 
@@ -102,6 +106,7 @@ const struct tr_dest_ops tr_dest_file_ops = {
     .caps = TR_DEST_COMMITS_RUN | TR_DEST_REPLACES | TR_DEST_RECOUNTS,
     .options = file_options,
     .tests = file_tests,
+    .defaults = { events, tr_default_persons, tr_default_sessions, tr_default_groups },
     .validate = file_validate,
     .target = file_target,
     .open = file_open,

@@ -14,7 +14,4 @@
 
 extern const struct tr_dest_ops tr_dest_file_ops;
 
-/* The columns of an export of events that names none. Ends with NULL. */
-extern const char *const tr_dest_file_events[];
-
 #endif

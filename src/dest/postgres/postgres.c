@@ -12,9 +12,12 @@
 
 enum { OUT_BYTES = 1 << 30, SQL_NAME_BYTES = 512 };
 
-const char *const tr_dest_postgres_events[] = { "uuid", "event",    "properties",  "elements",
-                                                "set",  "set_once", "distinct_id", "team_id",
-                                                "ip",   "site_url", "timestamp",   NULL };
+/* As PostHog's table has them. */
+static const struct tr_default_column events[] = {
+    { "uuid", NULL }, { "event", NULL },    { "properties", NULL },  { "elements", NULL },
+    { "set", NULL },  { "set_once", NULL }, { "distinct_id", NULL }, { "team_id", NULL },
+    { "ip", NULL },   { "site_url", NULL }, { "timestamp", NULL },   { NULL, NULL },
+};
 
 struct pg_dest *pg_dest_of(struct tr_dest *d)
 {
@@ -101,6 +104,7 @@ const struct tr_dest_ops tr_dest_postgres_ops = {
     .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_REPLACES | TR_DEST_RECOUNTS,
     .options = pg_options,
     .tests = pg_tests,
+    .defaults = { events, tr_default_persons, tr_default_sessions, tr_default_groups },
     .validate = pg_conf_validate,
     .target = pg_conf_target,
     .open = pg_open_dest,

@@ -11,8 +11,4 @@
 
 extern const struct tr_dest_ops tr_dest_postgres_ops;
 
-/* The columns of an export of events that names none, as PostHog's table has them. Ends with NULL.
- */
-extern const char *const tr_dest_postgres_events[];
-
 #endif

@@ -11,6 +11,10 @@ enum {
     OID_INT4 = 23,
     OID_TEXT = 25,
     OID_JSON = 114,
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701,
+    OID_TEXTS = 1009,
+    OID_VARCHARS = 1015,
     OID_BPCHAR = 1042,
     OID_VARCHAR = 1043,
     OID_TIMESTAMP = 1114,
@@ -51,6 +55,16 @@ static const struct {
     { TR_TYPE_BOOL, OID_BOOL, TR_PGCOPY_BOOL },
     { TR_TYPE_BOOL, OID_TEXT, TR_PGCOPY_TEXT },
     { TR_TYPE_BOOL, OID_VARCHAR, TR_PGCOPY_TEXT },
+    { TR_TYPE_FLOAT, OID_FLOAT8, TR_PGCOPY_FLOAT8 },
+    { TR_TYPE_FLOAT, OID_FLOAT4, TR_PGCOPY_FLOAT4 },
+    { TR_TYPE_FLOAT, OID_TEXT, TR_PGCOPY_TEXT },
+    { TR_TYPE_FLOAT, OID_VARCHAR, TR_PGCOPY_TEXT },
+    { TR_TYPE_TEXTS, OID_TEXTS, TR_PGCOPY_TEXTS },
+    { TR_TYPE_TEXTS, OID_VARCHARS, TR_PGCOPY_VARCHARS },
+    { TR_TYPE_TEXTS, OID_JSONB, TR_PGCOPY_JSONB },
+    { TR_TYPE_TEXTS, OID_JSON, TR_PGCOPY_JSON },
+    { TR_TYPE_TEXTS, OID_TEXT, TR_PGCOPY_TEXT },
+    { TR_TYPE_TEXTS, OID_VARCHAR, TR_PGCOPY_TEXT },
 };
 
 static const char *type_words(enum tr_type t)
@@ -68,6 +82,10 @@ static const char *type_words(enum tr_type t)
         return "timestamp with or without time zone, text or varchar";
     case TR_TYPE_BOOL:
         return "boolean, text or varchar";
+    case TR_TYPE_FLOAT:
+        return "double precision, real, text or varchar";
+    case TR_TYPE_TEXTS:
+        return "text[], varchar[], jsonb, json, text or varchar";
     }
     return "";
 }
@@ -81,13 +99,17 @@ const char *pg_fit_create_type(const struct tr_schema *s, int column)
     case TR_TYPE_JSON:
         return "JSONB";
     case TR_TYPE_UUID:
-        return "VARCHAR(200)";
+        return s->model == TR_MODEL_EVENTS ? "VARCHAR(200)" : "TEXT";
     case TR_TYPE_INT64:
-        return s->model == TR_MODEL_EVENTS && column == TR_EVENT_TEAM_ID ? "INTEGER" : "BIGINT";
+        return strcmp(s->columns[column].name, "team_id") == 0 ? "INTEGER" : "BIGINT";
     case TR_TYPE_TIME:
         return "TIMESTAMP WITH TIME ZONE";
     case TR_TYPE_BOOL:
         return "BOOLEAN";
+    case TR_TYPE_FLOAT:
+        return "DOUBLE PRECISION";
+    case TR_TYPE_TEXTS:
+        return "TEXT[]";
     }
     return "TEXT";
 }
@@ -183,7 +205,8 @@ enum tr_rc pg_fit(const struct tr_projection *p, const struct pg_column *columns
         struct tr_pgcopy_column *c = &fit.copy.col[fit.copy.n];
 
         if (to == NULL) {
-            notice(notices, "is missing in the table: it is skipped", p->name[i], "");
+            if (!p->optional[i])
+                notice(notices, "is missing in the table: it is skipped", p->name[i], "");
             continue;
         }
         if (to->generated) {
@@ -191,6 +214,10 @@ enum tr_rc pg_fit(const struct tr_projection *p, const struct pg_column *columns
             continue;
         }
         enum tr_rc rc = fit_type(from, to, c, notices, err);
+        if (rc != TR_OK && p->optional[i] && !to->not_null) {
+            notice(notices, "has a type of its own: it is left alone", p->name[i], "");
+            continue;
+        }
         if (rc != TR_OK)
             return rc;
         c->column = p->column[i];

@@ -32,8 +32,7 @@ void pg_reject(struct pg_load *l, const struct tr_batch *b, size_t row, const ch
 {
     l->receipt.rejected++;
     if (l->spec.rejects != NULL)
-        l->spec.rejects->reject(l->spec.rejects, &b->col[TR_EVENT_UUID].uuid[row],
-                                b->inserted_at[row], reason);
+        l->spec.rejects->reject(l->spec.rejects, b, row, reason);
 }
 
 /* --- COPY --- */

@@ -185,7 +185,8 @@ TR_MUST_USE enum tr_rc pg_table_prepare(const struct tr_ctx *cx, struct pg_dest 
 TR_MUST_USE enum tr_rc pg_table_schema(const struct tr_ctx *cx, struct pg_dest *d,
                                        struct tr_err *err);
 enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
-                      struct tr_notice_sink *notices, struct tr_err *err) TR_MUST_USE;
+                      tr_column_mask *ret_used, struct tr_notice_sink *notices,
+                      struct tr_err *err) TR_MUST_USE;
 /* Inside the transaction, after a COPY (whose lock keeps the table as it is): the columns are still
  * of the types that the tuples were made for. Binary tuples would not show it: a timestamp is a
  * bigint. */

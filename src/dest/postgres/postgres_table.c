@@ -407,7 +407,7 @@ static enum tr_rc prepare_once(const struct tr_ctx *cx, struct pg_dest *d,
 }
 
 enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
-                      struct tr_notice_sink *notices, struct tr_err *err)
+                      tr_column_mask *ret_used, struct tr_notice_sink *notices, struct tr_err *err)
 {
     struct pg_dest *d = pg_dest_of(dest);
     struct pg_class class = { .rc = TR_INTERNAL };
@@ -431,5 +431,8 @@ enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
         return tr_fail_oom(err);
     notice_encoding(d, notices);
     d->prepared = true;
+    *ret_used = 0;
+    for (size_t i = 0; i < d->fit.copy.n; i++)
+        *ret_used |= (tr_column_mask)1 << d->fit.copy.col[i].column;
     return TR_OK;
 }

@@ -22,12 +22,13 @@ const struct tr_dest_test pg_tests[] = {
 /* The export's own columns once they are known, the default list before. */
 static struct tr_projection projection(const struct pg_dest *d)
 {
+    const struct tr_default_column *columns = tr_dest_postgres_ops.defaults[TR_MODEL_EVENTS];
     struct tr_projection p = { .schema = &tr_schema_events };
 
     if (d->prepared)
         return d->projection;
-    for (; tr_dest_postgres_events[p.n] != NULL; p.n++) {
-        p.name[p.n] = tr_dest_postgres_events[p.n];
+    for (; columns[p.n].name != NULL; p.n++) {
+        p.name[p.n] = columns[p.n].name;
         p.column[p.n] = tr_schema_find(p.schema, tr_str_of(p.name[p.n]));
         assert(p.column[p.n] >= 0);
     }
@@ -49,7 +50,8 @@ static enum tr_rc check_tls(struct pg_dest *d, struct tr_err *err)
 /* One row with values in every column that the table takes. */
 struct sample {
     struct tr_batch batch;
-    struct tr_str text, json;
+    struct tr_str text, json, texts;
+    double real;
     struct tr_uuid uuid;
     int64_t number, time;
     uint8_t truth;
@@ -60,6 +62,7 @@ static void sample_fill(struct sample *s, const struct tr_schema *schema)
 {
     *s = (struct sample){ .text = TR_STR("test"),
                           .json = TR_STR("{}"),
+                          .texts = TR_STR("[\"test\"]"),
                           .uuid = tr_random_uuid4(),
                           .number = 1,
                           .time = 0 };
@@ -74,6 +77,12 @@ static void sample_fill(struct sample *s, const struct tr_schema *schema)
             break;
         case TR_TYPE_JSON:
             v->str = &s->json;
+            break;
+        case TR_TYPE_TEXTS:
+            v->str = &s->texts;
+            break;
+        case TR_TYPE_FLOAT:
+            v->f64 = &s->real;
             break;
         case TR_TYPE_UUID:
             v->uuid = &s->uuid;

@@ -80,10 +80,11 @@ static enum tr_rc skip_empty(struct engine *e, const struct known *k, struct tr_
     int64_t last = left->hi;
 
     *ret_any = !tr_range_empty(*left);
-    if (!*ret_any || left->lo < e->source->ops->floor(e->source) || left->hi > engine_now(e))
+    if (!*ret_any || left->hi > engine_now(e) ||
+        (!k->schema->is_mutable && left->lo < e->source->ops->floor(e->source)))
         return TR_OK;
-    enum tr_rc rc =
-        e->source->ops->extent(e->source, k->project, *left, ret_any, &first, &last, err);
+    enum tr_rc rc = e->source->ops->extent(e->source, k->project, k->schema, *left, ret_any, &first,
+                                           &last, err);
     if (rc != TR_OK || !*ret_any)
         return rc;
     int64_t lo = tr_schedule_at(&k->schedule, first).lo;

@@ -38,6 +38,7 @@ static enum tr_rc parse(const struct tr_export_row *row, struct known *k, struct
 
     json_decref(body);
     if (rc == TR_OK) {
+        k->schema = x->schema;
         k->schedule = x->schedule;
         k->bounds = tr_export_bounds(x);
     }

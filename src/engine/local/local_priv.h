@@ -41,6 +41,7 @@ struct known {
     int32_t project;
     bool paused;
     bool broken; /* its body cannot be read: said once, left alone */
+    const struct tr_schema *schema;
     struct tr_schedule schedule;
     struct tr_range bounds;
     int64_t created_at;

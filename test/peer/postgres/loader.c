@@ -16,15 +16,15 @@ static void keep_notice(struct tr_notice_sink *sink, const char *text)
         (void)snprintf(l->notices[l->n_notices++], sizeof(l->notices[0]), "%s", text);
 }
 
-static void keep_reject(struct tr_reject_sink *sink, const struct tr_uuid *uuid,
-                        int64_t inserted_at, const char *reason)
+static void keep_reject(struct tr_reject_sink *sink, const struct tr_batch *b, size_t row,
+                        const char *reason)
 {
     struct loader *l =
         (struct loader *)(void *)((char *)sink - offsetof(struct loader, reject_sink));
 
-    (void)inserted_at;
     if (l->n_rejects < LOADER_REJECTS) {
-        l->rejects[l->n_rejects].uuid = *uuid;
+        if (b->col[TR_EVENT_UUID].uuid != NULL)
+            l->rejects[l->n_rejects].uuid = b->col[TR_EVENT_UUID].uuid[row];
         (void)snprintf(l->rejects[l->n_rejects].reason, sizeof(l->rejects[0].reason), "%s", reason);
     }
     l->n_rejects++;
@@ -73,10 +73,13 @@ struct tr_ctx loader_time(int64_t ms)
 enum tr_rc loader_prepare(struct loader *l, const char *const *names)
 {
     struct tr_ctx cx = loader_time(20000);
-    struct tr_projection p = rows_projection_of(names == NULL ? tr_dest_postgres_events : names);
+    struct tr_projection p =
+        names == NULL ? rows_projection_default(tr_dest_postgres_ops.defaults[TR_MODEL_EVENTS])
+                      : rows_projection_of(names);
 
     l->n_notices = 0;
-    return l->dest->ops->prepare(&cx, l->dest, &p, &l->notice_sink, &l->err);
+    return l->dest->ops->prepare(&cx, l->dest, &p, &(tr_column_mask){ 0 }, &l->notice_sink,
+                                 &l->err);
 }
 
 enum tr_rc loader_begin(struct loader *l, const struct tr_key *key, bool careful,

@@ -141,7 +141,7 @@ static void columns_go_under_their_new_names(void **state)
     struct tr_recount count = { 0 };
 
     (void)state;
-    must(l->dest->ops->prepare(&cx, l->dest, &p, NULL, &l->err), l);
+    must(l->dest->ops->prepare(&cx, l->dest, &p, &(tr_column_mask){ 0 }, NULL, &l->err), l);
     must(loader_deliver(l, &key, &r->batch, false), l);
     assert_string_equal(server_ask("SELECT \"SELECT\" || ' ' || chain FROM %S.events"
                                    " ORDER BY 1 LIMIT 1"),

@@ -326,7 +326,7 @@ static void jsonb_holds_what_was_sent(void **state)
     }
     server_do("CREATE TABLE %S.events (uuid text, properties jsonb, raw text);"
               "GRANT INSERT ON %S.events TO %U");
-    must(l->dest->ops->prepare(&cx, l->dest, &p, NULL, &l->err), l);
+    must(l->dest->ops->prepare(&cx, l->dest, &p, &(tr_column_mask){ 0 }, NULL, &l->err), l);
     must(loader_deliver(l, &key, &r->batch, false), l);
     assert_int_equal(server_number("SELECT count(*) FROM %S.events"), N);
     assert_int_equal(

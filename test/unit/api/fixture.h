@@ -137,10 +137,15 @@ static void fake_target(const struct tr_conf *conf, struct tr_buf *out)
     tr_buf_printf(out, "fake://%s:%s", tr_conf_text(conf, "host"), tr_conf_text(conf, "port"));
 }
 
+static const struct tr_default_column fake_columns[] = { { "uuid", NULL },
+                                                         { "event", NULL },
+                                                         { NULL, NULL } };
+
 const struct tr_dest_ops fake_dest_ops = {
     .name = "Fake",
     .caps = TR_DEST_COMMITS_CHUNK,
     .options = fake_options,
+    .defaults = { [TR_MODEL_EVENTS] = fake_columns, [TR_MODEL_PERSONS] = tr_default_persons },
     .tests = fake_tests,
     .target = fake_target,
     .open = fake_open,
@@ -149,16 +154,6 @@ const struct tr_dest_ops fake_dest_ops = {
 };
 
 static const struct tr_dest_ops *const fake_dests[] = { &fake_dest_ops, NULL };
-
-static const char *const *fake_columns(const struct tr_dest_ops *ops,
-                                       const struct tr_schema *schema)
-{
-    static const char *const names[] = { "uuid", "event", NULL };
-
-    (void)ops;
-    (void)schema;
-    return names;
-}
 
 /* ---- the API over them ---- */
 
@@ -214,7 +209,6 @@ static int fixture_up(void **state)
         .source = &fake_source,
         .keys = fx.keys,
         .dests = fake_dests,
-        .default_columns = fake_columns,
         .log = fake_log,
     };
     struct tr_api_options o = {

@@ -165,7 +165,10 @@ static struct tr_receipt apply(struct fake_load *l, int in_flight)
     }
     for (size_t i = 0; i < l->n; i++) {
         if (fake_is_bad(&l->rows[i])) {
-            l->rejects->reject(l->rejects, &l->rows[i], l->at[i], "a bad row");
+            struct tr_batch bad = { .schema = &tr_schema_events, .rows = 1 };
+            bad.col[TR_EVENT_UUID].uuid = &l->rows[i];
+            bad.inserted_at = &l->at[i];
+            l->rejects->reject(l->rejects, &bad, 0, "a bad row");
             e->receipt.rejected++;
         } else {
             add_row(p, &l->rows[i], l->key, !l->run_commits);
@@ -262,12 +265,13 @@ static struct fake_place *place_of(struct tr_dest *d)
 }
 
 static enum tr_rc dest_prepare(const struct tr_ctx *cx, struct tr_dest *d,
-                               const struct tr_projection *p, struct tr_notice_sink *notices,
-                               struct tr_err *err)
+                               const struct tr_projection *p, tr_column_mask *ret_used,
+                               struct tr_notice_sink *notices, struct tr_err *err)
 {
     (void)cx;
     (void)err;
     assert_true(p->n > 0);
+    *ret_used = (tr_column_mask)1 << TR_EVENT_UUID | (tr_column_mask)1 << TR_EVENT_EVENT;
     (void)pthread_mutex_lock(&place_lock);
     bool first = place_of(d)->prepared++ == 0;
     (void)pthread_mutex_unlock(&place_lock);
@@ -411,10 +415,15 @@ static const struct tr_option options[] = {
     { .name = NULL },
 };
 
+static const struct tr_default_column defaults[] = { { "uuid", NULL },
+                                                     { "event", NULL },
+                                                     { NULL, NULL } };
+
 const struct tr_dest_ops fake_table_ops = {
     .name = "Table",
     .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_REPLACES | TR_DEST_RECOUNTS,
     .options = options,
+    .defaults = { defaults },
     .target = dest_target,
     .open = table_open,
     .prepare = dest_prepare,
@@ -428,6 +437,7 @@ const struct tr_dest_ops fake_folder_ops = {
     .name = "Folder",
     .caps = TR_DEST_COMMITS_RUN | TR_DEST_RECOUNTS,
     .options = options,
+    .defaults = { defaults },
     .target = dest_target,
     .open = folder_open,
     .prepare = dest_prepare,

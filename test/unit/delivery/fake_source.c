@@ -81,14 +81,16 @@ static enum tr_rc check_range(const struct fake_source *s, struct tr_range r, st
 
 /* Parts of max_rows events each. */
 static enum tr_rc source_plan(const struct tr_ctx *cx, struct tr_source *base, int32_t project,
-                              struct tr_range range, uint64_t max_rows, uint64_t max_bytes,
-                              struct tr_part *ret, size_t cap, size_t *ret_n,
-                              int64_t *ret_covered_hi, struct tr_err *err)
+                              const struct tr_schema *schema, struct tr_range range,
+                              uint64_t max_rows, uint64_t max_bytes, struct tr_part *ret,
+                              size_t cap, size_t *ret_n, int64_t *ret_covered_hi,
+                              struct tr_err *err)
 {
     struct fake_source *s = source_of(base);
     size_t n = 0;
     enum tr_rc rc = check_range(s, range, err);
 
+    (void)schema;
     (void)cx;
     (void)max_bytes;
     if (rc == TR_OK)
@@ -211,13 +213,15 @@ static enum tr_rc source_counts(struct tr_source *base, int32_t project, struct 
     return TR_OK;
 }
 
-static enum tr_rc source_extent(struct tr_source *base, int32_t project, struct tr_range range,
+static enum tr_rc source_extent(struct tr_source *base, int32_t project,
+                                const struct tr_schema *schema, struct tr_range range,
                                 bool *ret_any, int64_t *ret_first, int64_t *ret_last,
                                 struct tr_err *err)
 {
     struct fake_source *s = source_of(base);
 
     (void)err;
+    (void)schema;
     *ret_any = false;
     for (size_t i = first_at(s, range.lo); i < s->n && s->events[i].at < range.hi; i++) {
         if (s->events[i].project != project)

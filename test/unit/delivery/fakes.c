@@ -267,15 +267,6 @@ static void keep_line(void *arg, const char *level, const struct tr_uuid *export
 
 static const struct tr_dest_ops *const dests[] = { &fake_table_ops, &fake_folder_ops, NULL };
 
-static const char *const *default_columns(const struct tr_dest_ops *ops, const struct tr_schema *s)
-{
-    static const char *const names[] = { "uuid", "event", NULL };
-
-    (void)ops;
-    (void)s;
-    return names;
-}
-
 static void must(enum tr_rc rc, const struct tr_err *err)
 {
     char text[512];
@@ -311,7 +302,6 @@ void fakes_open(void)
         .source = &fakes.source.base,
         .keys = fakes.keys,
         .dests = dests,
-        .default_columns = default_columns,
         .epoch = 1,
         .chunk_rows = 10,
         .chunk_bytes = 1 << 20,

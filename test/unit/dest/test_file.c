@@ -144,13 +144,13 @@ static struct tr_key key_of(uint32_t generation, int64_t lo, int64_t hi)
 
 static struct tr_dest *open_with(const struct tr_conf *c)
 {
-    struct tr_projection p = rows_projection_of(tr_dest_file_events);
+    struct tr_projection p = rows_projection_default(tr_dest_file_ops.defaults[TR_MODEL_EVENTS]);
     struct tr_ctx cx = in_time();
     struct tr_err err = { 0 };
     struct tr_dest *d = NULL;
 
     must(tr_dest_file_ops.open(&cx, c, &d, &err), &err);
-    must(d->ops->prepare(&cx, d, &p, NULL, &err), &err);
+    must(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
     return d;
 }
 
@@ -502,7 +502,7 @@ static void rows_without_instants_are_only_excepted(void **state)
 
     (void)state;
     p.column[0] = TR_EVENT_UUID;
-    must(d->ops->prepare(&cx, d, &p, NULL, &err), &err);
+    must(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
     run_of(d, 0, NINE, NINE + HOUR, false);
     run_of(d, 1, NINE, NINE + HOUR / 2, true);
     json_t *m = manifest("g0-00000001/" NINE_TO_TEN "_manifest.json");
@@ -650,7 +650,7 @@ static void a_recount_reads_the_files(void **state)
     struct tr_dest *d = open_with(c);
 
     (void)state;
-    must(d->ops->prepare(&cx, d, &p, NULL, &err), &err);
+    must(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
     (void)deliver(d, keys[0], ROWS - 1, false); /* one row is missing there */
     const struct tr_uuid *uuids = r->batch.col[TR_EVENT_UUID].uuid;
     must(d->ops->recount(&cx, d, keys, 2, uuids, ROWS, &count, &err), &err);
@@ -663,7 +663,7 @@ static void a_recount_reads_the_files(void **state)
 
     struct tr_projection none = { .schema = &tr_schema_events, .n = 1, .name = { "event" } };
     none.column[0] = TR_EVENT_EVENT;
-    must(d->ops->prepare(&cx, d, &none, NULL, &err), &err);
+    must(d->ops->prepare(&cx, d, &none, &(tr_column_mask){ 0 }, NULL, &err), &err);
     (void)deliver(d, keys[0], ROWS, false);
     assert_int_equal(d->ops->recount(&cx, d, keys, 1, uuids, ROWS, &count, &err), TR_REFUSED);
     assert_string_equal(err.id, "file.no_uuid_column");
@@ -697,7 +697,7 @@ static void time_that_is_over_stops_every_call(void **state)
 static void a_path_through_a_file_is_refused(void **state)
 {
     char path[PATH_BYTES];
-    struct tr_projection p = rows_projection_of(tr_dest_file_events);
+    struct tr_projection p = rows_projection_default(tr_dest_file_ops.defaults[TR_MODEL_EVENTS]);
     struct tr_ctx cx = in_time();
     struct tr_err err = { 0 };
     struct tr_dest *d = NULL;
@@ -708,7 +708,7 @@ static void a_path_through_a_file_is_refused(void **state)
     (void)snprintf(path, sizeof(path), "%.500s/file/below", root);
     struct tr_conf *c = configure(path, "none");
     must(tr_dest_file_ops.open(&cx, c, &d, &err), &err);
-    assert_int_equal(d->ops->prepare(&cx, d, &p, NULL, &err), TR_REFUSED);
+    assert_int_equal(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), TR_REFUSED);
     assert_string_equal(err.id, "file.bad_path");
     assert_non_null(err.hint);
     assert_int_equal(d->ops->test(&cx, d, 0, &err), TR_REFUSED);

@@ -153,14 +153,13 @@ struct sink {
     char reason[80];
 };
 
-static void take(struct tr_reject_sink *base, const struct tr_uuid *uuid, int64_t inserted_at,
+static void take(struct tr_reject_sink *base, const struct tr_batch *b, size_t i,
                  const char *reason)
 {
     struct sink *s = (struct sink *)(void *)base;
 
-    (void)uuid;
     s->n++;
-    s->inserted_at = inserted_at;
+    s->inserted_at = b->inserted_at[i];
     strncpy(s->reason, reason, sizeof(s->reason) - 1);
 }
 

@@ -95,17 +95,25 @@ static void takes_all_of_it(void **state)
 
 static void without_columns_it_takes_the_defaults(void **state)
 {
-    static const char *const defaults[] = { "event", "timestamp", NULL };
-    static const char *const wrong[] = { "event", "no_such", NULL };
+    static const struct tr_default_column defaults[] = { { "event", NULL },
+                                                         { "timestamp", "at" },
+                                                         { NULL, NULL } };
+    static const struct tr_default_column wrong[] = { { "no_such", NULL }, { NULL, NULL } };
     struct tr_export *e = parse("{\"name\":\"n\"," DESTINATION "}");
     struct tr_projection p;
     struct tr_err err = { 0 };
 
     (void)state;
     assert_int_equal(tr_export_projection(e, defaults, &p, &err), TR_OK);
-    assert_int_equal(p.n, 2);
     assert_int_equal(p.column[1], TR_EVENT_TIMESTAMP);
-    assert_string_equal(p.name[1], "timestamp");
+    assert_string_equal(p.name[1], "at");
+    assert_false(p.optional[0] || p.optional[1]);
+    /* and whatever else a table has a column for, each under its own name */
+    for (size_t i = 2; i < p.n; i++)
+        assert_true(p.optional[i]);
+    assert_int_equal(p.n, 2 + TR_EVENT_COLUMNS - 1);
+    tr_projection_drop_optional(&p);
+    assert_int_equal(p.n, 2);
     assert_int_equal(tr_export_projection(e, wrong, &p, &err), TR_INVALID);
     tr_export_free(e);
 }
@@ -134,7 +142,15 @@ static const struct refused_case {
     { "a field that does not exist", ",\"colums\":[]", "export.unknown_field", "colums" },
     { "a field of a later version", ",\"hogql_query\":\"SELECT 1\"", "export.later",
       "hogql_query" },
-    { "a model of a later version", ",\"model\":\"persons\"", "export.model", "later version" },
+    { "filters for what has no events",
+      ",\"model\":\"persons\",\"filters\":[{\"key\":\"a\","
+      "\"operator\":\"is_set\",\"type\":\"event\"}]",
+      "export.filters", "persons" },
+    { "a key that is left out", ",\"model\":\"persons\",\"columns\":[\"properties\"]",
+      "export.columns", "team_id" },
+    { "a version that is left out",
+      ",\"model\":\"persons\",\"columns\":[\"team_id\",\"distinct_id\",\"person_version\"]",
+      "export.columns", "person_distinct_id_version" },
     { "a model that does not exist", ",\"model\":\"cohorts\"", "export.model", "cohorts" },
     { "a model that is no text", ",\"model\":5", "export.model", "model" },
     { "an interval that does not exist", ",\"interval\":\"month\"", "schedule.bad_interval",

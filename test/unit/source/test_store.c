@@ -106,8 +106,8 @@ static void plan_counts_and_extent_come_from_the_store(void **state)
     int64_t hi = 0;
 
     (void)state;
-    assert_ok(source->ops->plan(&cx, source, PROJECT, range, 1000, UINT64_MAX, parts, 16, &n,
-                                &covered, &err_));
+    assert_ok(source->ops->plan(&cx, source, PROJECT, &tr_schema_events, range, 1000, UINT64_MAX,
+                                parts, 16, &n, &covered, &err_));
     assert_int_equal(covered, range.hi);
     assert_true(n >= 5);
     assert_int_equal(parts[0].range.lo, range.lo);
@@ -115,7 +115,8 @@ static void plan_counts_and_extent_come_from_the_store(void **state)
     for (size_t i = 0; i < n; i++)
         rows += parts[i].rows;
     assert_int_equal(rows, EVENTS);
-    assert_ok(source->ops->extent(source, PROJECT, range, &any, &lo, &hi, &err_));
+    assert_ok(
+        source->ops->extent(source, PROJECT, &tr_schema_events, range, &any, &lo, &hi, &err_));
     assert_true(any && lo >= range.lo && hi < range.hi && lo < hi);
     /* Counts are by whole minutes. */
     struct tr_range minutes = { range.lo - range.lo % 60000000,
@@ -148,9 +149,9 @@ static void it_stops_when_told(void **state)
     assert_int_equal(in->ops->next(&late, in, &b, &err), TR_TRANSIENT);
     assert_string_equal(err.id, "source.too_slow");
     in->ops->close(in);
-    assert_int_equal(
-        source->ops->plan(&cx, source, PROJECT, range, 1, 1, &part, 1, &n, &covered, &err),
-        TR_CANCELLED);
+    assert_int_equal(source->ops->plan(&cx, source, PROJECT, &tr_schema_events, range, 1, 1, &part,
+                                       1, &n, &covered, &err),
+                     TR_CANCELLED);
 }
 
 static void what_the_store_does_not_hold_is_refused(void **state)
