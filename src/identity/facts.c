@@ -1,0 +1,148 @@
+#include "identity/facts.h"
+
+#include <pthread.h>
+
+#define NAME(text) { text, sizeof(text) - 1 }
+
+static const struct tr_str names[TR_FACTS] = {
+    [TR_FACT_SET] = NAME("$set"),
+    [TR_FACT_SET_ONCE] = NAME("$set_once"),
+    [TR_FACT_UNSET] = NAME("$unset"),
+    [TR_FACT_PROCESS_PERSON_PROFILE] = NAME("$process_person_profile"),
+    [TR_FACT_ANON_DISTINCT_ID] = NAME("$anon_distinct_id"),
+    [TR_FACT_ALIAS] = NAME("alias"),
+    [TR_FACT_SESSION_ID] = NAME("$session_id"),
+    [TR_FACT_GROUPS] = NAME("$groups"),
+    [TR_FACT_GROUP_TYPE] = NAME("$group_type"),
+    [TR_FACT_GROUP_KEY] = NAME("$group_key"),
+    [TR_FACT_GROUP_SET] = NAME("$group_set"),
+    [TR_FACT_LIB] = NAME("$lib"),
+    [TR_FACT_EXTERNAL_CLICK_URL] = NAME("$external_click_url"),
+    [TR_FACT_WEB_VITALS_LCP] = NAME("$web_vitals_LCP_value"),
+    [TR_FACT_BROWSER] = NAME("$browser"),
+    [TR_FACT_BROWSER_VERSION] = NAME("$browser_version"),
+    [TR_FACT_DEVICE_TYPE] = NAME("$device_type"),
+    [TR_FACT_CURRENT_URL] = NAME("$current_url"),
+    [TR_FACT_PATHNAME] = NAME("$pathname"),
+    [TR_FACT_OS] = NAME("$os"),
+    [TR_FACT_OS_NAME] = NAME("$os_name"),
+    [TR_FACT_OS_VERSION] = NAME("$os_version"),
+    [TR_FACT_REFERRING_DOMAIN] = NAME("$referring_domain"),
+    [TR_FACT_REFERRER] = NAME("$referrer"),
+    [TR_FACT_SCREEN_HEIGHT] = NAME("$screen_height"),
+    [TR_FACT_SCREEN_WIDTH] = NAME("$screen_width"),
+    [TR_FACT_VIEWPORT_HEIGHT] = NAME("$viewport_height"),
+    [TR_FACT_VIEWPORT_WIDTH] = NAME("$viewport_width"),
+    [TR_FACT_RAW_USER_AGENT] = NAME("$raw_user_agent"),
+    [TR_FACT_APP_BUILD] = NAME("$app_build"),
+    [TR_FACT_APP_NAME] = NAME("$app_name"),
+    [TR_FACT_APP_NAMESPACE] = NAME("$app_namespace"),
+    [TR_FACT_APP_VERSION] = NAME("$app_version"),
+    [TR_FACT_UTM_SOURCE] = NAME("utm_source"),
+    [TR_FACT_UTM_MEDIUM] = NAME("utm_medium"),
+    [TR_FACT_UTM_CAMPAIGN] = NAME("utm_campaign"),
+    [TR_FACT_UTM_CONTENT] = NAME("utm_content"),
+    [TR_FACT_UTM_TERM] = NAME("utm_term"),
+    [TR_FACT_GCLID] = NAME("gclid"),
+    [TR_FACT_GAD_SOURCE] = NAME("gad_source"),
+    [TR_FACT_GCLSRC] = NAME("gclsrc"),
+    [TR_FACT_DCLID] = NAME("dclid"),
+    [TR_FACT_GBRAID] = NAME("gbraid"),
+    [TR_FACT_WBRAID] = NAME("wbraid"),
+    [TR_FACT_FBCLID] = NAME("fbclid"),
+    [TR_FACT_MSCLKID] = NAME("msclkid"),
+    [TR_FACT_TWCLID] = NAME("twclid"),
+    [TR_FACT_LI_FAT_ID] = NAME("li_fat_id"),
+    [TR_FACT_MC_CID] = NAME("mc_cid"),
+    [TR_FACT_IGSHID] = NAME("igshid"),
+    [TR_FACT_TTCLID] = NAME("ttclid"),
+    [TR_FACT_RDT_CID] = NAME("rdt_cid"),
+    [TR_FACT_IRCLID] = NAME("irclid"),
+    [TR_FACT_KX] = NAME("_kx"),
+    [TR_FACT_EPIK] = NAME("epik"),
+    [TR_FACT_QCLID] = NAME("qclid"),
+    [TR_FACT_SCCID] = NAME("sccid"),
+};
+
+/* Names by a hash of their length and ends: nearly every other key of an event meets an empty
+ * place. */
+enum { SLOTS = 1024, SHORTEST = 3, LONGEST = 23 };
+
+static uint8_t slots[SLOTS]; /* 1 + a fact; 0: none */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static inline size_t slot_of(struct tr_str s)
+{
+    uint32_t head = 0, tail = 0;
+
+    memcpy(&head, s.p, SHORTEST);
+    memcpy(&tail, s.p + s.n - SHORTEST, SHORTEST);
+    uint32_t h = (head * UINT32_C(0x9E3779B1)) ^ (tail * UINT32_C(0x85EBCA77)) ^
+                 (uint32_t)s.n * UINT32_C(0xC2B2AE3D);
+    return (h ^ h >> 15) & (SLOTS - 1);
+}
+
+static void fill_slots(void)
+{
+    for (size_t i = 0; i < TR_FACTS; i++) {
+        size_t at = slot_of(names[i]);
+        while (slots[at] != 0)
+            at = (at + 1) & (SLOTS - 1);
+        slots[at] = (uint8_t)(i + 1);
+    }
+}
+
+static enum tr_fact find(struct tr_str name)
+{
+    if (name.n < SHORTEST || name.n > LONGEST)
+        return TR_FACTS;
+    for (size_t at = slot_of(name); slots[at] != 0; at = (at + 1) & (SLOTS - 1)) {
+        size_t i = slots[at] - 1U;
+        if (names[i].n == name.n && memcmp(names[i].p, name.p, name.n) == 0)
+            return (enum tr_fact)i;
+    }
+    return TR_FACTS;
+}
+
+enum tr_fact tr_fact_find(struct tr_str name)
+{
+    (void)pthread_once(&once, fill_slots);
+    return find(name);
+}
+
+struct tr_str tr_fact_name(enum tr_fact which)
+{
+    return names[which];
+}
+
+/* The name of a member; with an escape in it ("\u0024set"), its text in room. */
+static struct tr_str name_of(const struct tr_json_value *key, char room[6 * LONGEST])
+{
+    if ((key->flags & TR_JSON_ESCAPES) == 0)
+        return (struct tr_str){ key->raw.p + 1, key->raw.n - 2 };
+    if (key->raw.n > 6 * LONGEST)
+        return (struct tr_str){ room, 0 };
+    return (struct tr_str){ room, tr_json_text_copy(key, room) };
+}
+
+void tr_facts_read(struct tr_str properties, struct tr_facts *ret)
+{
+    struct tr_json j;
+    struct tr_json_value key;
+    struct tr_json_value value;
+    char room[6 * LONGEST];
+    bool more;
+
+    (void)pthread_once(&once, fill_slots);
+    ret->present = 0;
+    tr_json_init(&j, properties);
+    if (tr_json_open_object(&j, NULL) != TR_OK)
+        return;
+    while (tr_json_member(&j, &key, &value, &more, NULL) == TR_OK && more) {
+        enum tr_fact which = find(name_of(&key, room));
+        if (which == TR_FACTS)
+            continue;
+        ret->v[which] = value;
+        ret->present |= UINT64_C(1) << which;
+    }
+}
