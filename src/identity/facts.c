@@ -1,8 +1,12 @@
 #include "identity/facts.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
-#define NAME(text) { text, sizeof(text) - 1 }
+#define NAME(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
 
 static const struct tr_str names[TR_FACTS] = {
     [TR_FACT_SET] = NAME("$set"),
@@ -69,6 +73,8 @@ static const struct tr_str names[TR_FACTS] = {
 enum { SLOTS = 1024, SHORTEST = 3, LONGEST = 23 };
 
 static uint8_t slots[SLOTS]; /* 1 + a fact; 0: none */
+static char quoted[TR_FACTS][LONGEST + 3];
+static char initial[TR_FACTS][LONGEST + 13];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static inline size_t slot_of(struct tr_str s)
@@ -85,6 +91,9 @@ static inline size_t slot_of(struct tr_str s)
 static void fill_slots(void)
 {
     for (size_t i = 0; i < TR_FACTS; i++) {
+        (void)snprintf(quoted[i], sizeof(quoted[i]), "\"%s\"", names[i].p);
+        (void)snprintf(initial[i], sizeof(initial[i]), "\"$initial_%s\"",
+                       names[i].p + (names[i].p[0] == '$'));
         size_t at = slot_of(names[i]);
         while (slots[at] != 0)
             at = (at + 1) & (SLOTS - 1);
@@ -113,6 +122,18 @@ enum tr_fact tr_fact_find(struct tr_str name)
 struct tr_str tr_fact_name(enum tr_fact which)
 {
     return names[which];
+}
+
+struct tr_str tr_fact_quoted(enum tr_fact which)
+{
+    (void)pthread_once(&once, fill_slots);
+    return tr_str_of(quoted[which]);
+}
+
+struct tr_str tr_fact_initial(enum tr_fact which)
+{
+    (void)pthread_once(&once, fill_slots);
+    return tr_str_of(initial[which]);
 }
 
 /* The name of a member; with an escape in it ("\u0024set"), its text in room. */
@@ -145,4 +166,31 @@ void tr_facts_read(struct tr_str properties, struct tr_facts *ret)
         ret->v[which] = value;
         ret->present |= UINT64_C(1) << which;
     }
+}
+
+/* Properties of servers' operating systems say nothing about a person. */
+static bool is_server_side(const struct tr_facts *f)
+{
+    static const char *const libs[] = {
+        "posthog-python", "posthog-node", "posthog-go",     "posthog-ruby",        "posthog-php",
+        "posthog-java",   "posthog-rs",   "posthog-elixir", "posthog-dotnet",      "posthog-server",
+        "posthog-rust",   "posthog-perl", "posthog-edge",   "posthog-convex-node",
+    };
+    const struct tr_json_value *lib = tr_fact(f, TR_FACT_LIB);
+
+    if (lib == NULL || lib->type != TR_JSON_STRING)
+        return false;
+    for (size_t i = 0; i < sizeof(libs) / sizeof(libs[0]); i++)
+        if (tr_json_text_is(lib, tr_str_of(libs[i])))
+            return true;
+    return false;
+}
+
+uint64_t tr_facts_automatic(const struct tr_facts *f)
+{
+    uint64_t bits = f->present & ~((UINT64_C(1) << TR_FACT_AUTOMATIC) - 1);
+    uint64_t os = UINT64_C(1) << TR_FACT_OS | UINT64_C(1) << TR_FACT_OS_NAME |
+                  UINT64_C(1) << TR_FACT_OS_VERSION;
+
+    return (bits & os) != 0 && is_server_side(f) ? bits & ~os : bits;
 }
