@@ -230,7 +230,7 @@ static enum tr_rc unset(struct tr_props *p, const struct tr_json_value *names, s
     struct tr_json j;
     struct tr_json_value key;
     struct tr_json_value value;
-    struct tr_str name;
+    struct tr_str name = { NULL, 0 };
     bool more = true;
     bool is_object = names->type == TR_JSON_OBJECT;
 

@@ -128,7 +128,7 @@ static bool numbers_sound(const struct block_row *row, struct tr_str raw,
 enum tr_rc block_unpack(ZSTD_DCtx *z, const struct block_row *row, struct tr_str data,
                         struct tr_buf *out, struct block_layout *ret, struct tr_err *err)
 {
-    struct tr_str frame;
+    struct tr_str frame = { NULL, 0 };
 
     if (read_head(row, data, ret, &frame, err) != TR_OK)
         return err == NULL ? TR_REFUSED : err->rc;
