@@ -12,7 +12,7 @@ START_US = 1_750_000_000_000_000
 SECOND_US = 1_000_000
 
 EVENTS = {"$pageview": 20, "$autocapture": 8, "clicked": 8, "$identify": 14, "$create_alias": 6, "$merge_dangerously": 4,
-          "$set": 6, "$groupidentify": 6, "$screen": 4, "$exception": 3, "$$heatmap": 2, "$web_vitals": 3,
+          "$set": 6, "$groupidentify": 10, "$screen": 4, "$exception": 3, "$$heatmap": 2, "$web_vitals": 3,
           "$pageleave": 4, "autocapture": 1}
 ILLEGAL_IDS = ["null", "undefined", "0", "Anonymous", "'guest'", '"NaN"', " ", "[object Object]", "TRUE", "none", "None"]
 LEGAL_LOOK_ALIKES = ["NULL", "nan", "0.0", "guests", "'guest", "NONE"]
@@ -139,7 +139,7 @@ class Generator:
             keys = [self.pick(['"acme"', '"umbrella"', "7", "null", '""', "true", quote("k" * 401)]) for _ in types]
             yield "$groups", "{" + ",".join(f"{quote(t)}:{k}" for t, k in zip(types, keys)) + "}"
         if event == "$groupidentify":
-            yield "$group_type", self.pick([quote(self.pick(GROUP_TYPES))] * 9 + ["3", "null", '""'])
+            yield "$group_type", self.pick([quote(self.pick(GROUP_TYPES[:2] * 5 + GROUP_TYPES))] * 9 + ["3", "null"])
             yield "$group_key", self.pick(['"acme"'] * 4 + ['"umbrella"', "7", "null", '""', quote("k" * 401)])
             if self.chance(0.8):
                 yield "$group_set", self.pick([self.object(), self.object(), "null", "[]"])
