@@ -1,6 +1,7 @@
 #include "identity/facts.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "base/json_valid.h"
 
@@ -78,6 +79,8 @@ static struct slot {
     uint64_t head, tail;
     uint8_t n, fact; /* n == 0: an empty place */
 } slots[SLOTS];
+static char quoted[TR_FACTS][LONGEST + 3];
+static char initial[TR_FACTS][LONGEST + 13];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static inline uint64_t load(const char *p, size_t n)
@@ -113,6 +116,9 @@ static inline size_t slot_of(uint64_t head, uint64_t tail, size_t n)
 static void fill_slots(void)
 {
     for (size_t i = 0; i < TR_FACTS; i++) {
+        (void)snprintf(quoted[i], sizeof(quoted[i]), "\"%s\"", names[i].p);
+        (void)snprintf(initial[i], sizeof(initial[i]), "\"$initial_%s\"",
+                       names[i].p + (names[i].p[0] == '$'));
         uint64_t head, tail;
         ends_of(names[i], &head, &tail);
         size_t at = slot_of(head, tail, names[i].n);
@@ -155,6 +161,18 @@ struct tr_str tr_fact_name(enum tr_fact which)
     return names[which];
 }
 
+struct tr_str tr_fact_quoted(enum tr_fact which)
+{
+    (void)pthread_once(&once, fill_slots);
+    return tr_str_of(quoted[which]);
+}
+
+struct tr_str tr_fact_initial(enum tr_fact which)
+{
+    (void)pthread_once(&once, fill_slots);
+    return tr_str_of(initial[which]);
+}
+
 /* The name of a member; with an escape in it ("\u0024set"), its text in room. */
 static struct tr_str name_of(const struct tr_json_value *key, char room[6 * LONGEST])
 {
@@ -183,4 +201,31 @@ void tr_facts_read(struct tr_str properties, struct tr_facts *ret)
         ret->v[which] = value;
         ret->present |= UINT64_C(1) << which;
     }
+}
+
+/* Properties of servers' operating systems say nothing about a person. */
+static bool is_server_side(const struct tr_facts *f)
+{
+    static const char *const libs[] = {
+        "posthog-python", "posthog-node", "posthog-go",     "posthog-ruby",        "posthog-php",
+        "posthog-java",   "posthog-rs",   "posthog-elixir", "posthog-dotnet",      "posthog-server",
+        "posthog-rust",   "posthog-perl", "posthog-edge",   "posthog-convex-node",
+    };
+    const struct tr_json_value *lib = tr_fact(f, TR_FACT_LIB);
+
+    if (lib == NULL || lib->type != TR_JSON_STRING)
+        return false;
+    for (size_t i = 0; i < sizeof(libs) / sizeof(libs[0]); i++)
+        if (tr_json_text_is(lib, tr_str_of(libs[i])))
+            return true;
+    return false;
+}
+
+uint64_t tr_facts_automatic(const struct tr_facts *f)
+{
+    uint64_t bits = f->present & ~((UINT64_C(1) << TR_FACT_AUTOMATIC) - 1);
+    uint64_t os = UINT64_C(1) << TR_FACT_OS | UINT64_C(1) << TR_FACT_OS_NAME |
+                  UINT64_C(1) << TR_FACT_OS_VERSION;
+
+    return (bits & os) != 0 && is_server_side(f) ? bits & ~os : bits;
 }

@@ -89,8 +89,17 @@ static inline const struct tr_json_value *tr_fact(const struct tr_facts *f, enum
 
 void tr_facts_read(struct tr_str properties, struct tr_facts *ret);
 
+/* Bits of the automatic properties that are there and say something about a person: a server's own
+ * operating system does not. */
+uint64_t tr_facts_automatic(const struct tr_facts *f);
+
 /* The property's name, as clients send it: "$browser". */
 struct tr_str tr_fact_name(enum tr_fact which);
+
+/* The same in JSON, quotes included: "\"$browser\""; and that of an automatic property's first
+ * value: "\"$initial_browser\"". */
+struct tr_str tr_fact_quoted(enum tr_fact which);
+struct tr_str tr_fact_initial(enum tr_fact which);
 
 /* TR_FACTS when the name means nothing here. */
 enum tr_fact tr_fact_find(struct tr_str name);
