@@ -1,7 +1,8 @@
 /* What an event's properties say about people, groups and sessions: one walk finds it all.
  *
  * Everything here is views into the properties, which must be a valid JSON object (capture saw to
- * that). Of two members with one name the last one counts.
+ * that). Of two members with one name the last one counts. Of a value's flags only TR_JSON_ESCAPES
+ * is told (base/json_valid.h).
  */
 #ifndef TR_IDENTITY_FACTS_H
 #define TR_IDENTITY_FACTS_H
