@@ -158,6 +158,13 @@ def trimmed(properties):
     return left
 
 
+def limited(properties, warning, warnings):
+    if properties_bytes(properties) <= PROPERTIES_MAX_BYTES:
+        return properties
+    warnings[warning] += 1
+    return trimmed(properties)
+
+
 def is_worth_writing(event, old, new):
     """Some event types write any difference; the others not when all that differs are noisy values."""
     different = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -186,6 +193,10 @@ class Persons:
             return None
         return self.persons[mapping.person_id]
 
+    def was_personless(self, distinct_id):
+        """Events without a person have used it, and nothing else has."""
+        return distinct_id in self.used_personless and distinct_id not in self.mappings
+
     # -- events: each returns (person id, person properties) of the event's row --
 
     def apply(self, event):
@@ -212,7 +223,8 @@ class Persons:
             self.warnings["invalid_event_when_process_person_profile_is_false"] += 1
         person = self.living(event.distinct_id)
         if person is None:
-            self.used_personless.add(event.distinct_id)
+            if event.distinct_id not in self.mappings:
+                self.used_personless.add(event.distinct_id)
             return person_id_of(self.project, event.distinct_id), {}
         is_older = person.created_at + MINUTE_US < event.timestamp
         return person.id, dict(person.properties) if is_older else {}
@@ -222,7 +234,7 @@ class Persons:
         old, person = self.living(source), self.living(target)
         if old is None and person is None:
             # The id that earlier events carry is kept, if only one of the two was used.
-            swap = source in self.used_personless and target not in self.used_personless
+            swap = self.was_personless(source) and not self.was_personless(target)
             first, second = (source, target) if swap else (target, source)
             person = self.create(event, first, is_identified=True)
             self.attach(second, person, event.inserted_at)
@@ -292,10 +304,7 @@ class Persons:
         return person
 
     def limited(self, properties):
-        if properties_bytes(properties) <= PROPERTIES_MAX_BYTES:
-            return properties
-        self.warnings["person_properties_trimmed"] += 1
-        return trimmed(properties)
+        return limited(properties, "person_properties_trimmed", self.warnings)
 
     @staticmethod
     def bury(person, now):
