@@ -29,17 +29,15 @@ msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid scci
 INITIAL = {name: "$initial_" + name.removeprefix("$") for name in AUTOMATIC}
 
 # Where these come from, $os is the server's, not the person's.
-SERVER_SIDE_LIBS = {f"posthog-{lib}" for lib in "python node go ruby php java elixir dotnet rs".split()}
+SERVER_SIDE_LIBS = {f"posthog-{lib}" for lib in "python node edge server go ruby php java dotnet elixir rs".split()}
 SERVER_SIDE_EXEMPT = {"$os", "$os_name", "$os_version"}
 
 # These write a person for any difference; other events not for changed values of noisy properties alone.
 PERSON_EVENTS = {"$identify", "$create_alias", "$merge_dangerously", "$set"}
-# These never change a person that exists.
-NO_UPDATE_EVENTS = {"$exception", "$$heatmap"}
+# These never give a person anything; they still make one.
+NO_UPDATE_EVENTS = {"$exception", "$$heatmap", "$groupidentify"}
 # These need a person, and are no more than any other event when they say there is none.
 FULL_ONLY_EVENTS = {"$identify", "$create_alias", "$merge_dangerously", "$groupidentify"}
-
-PROTECTED = {"email", "name", *AUTOMATIC, *INITIAL.values()}
 
 ILLEGAL_ANY_CASE = "anonymous guest distinctid distinct_id id not_authenticated email undefined true false".split()
 ILLEGAL_AS_WRITTEN = ["[object Object]", "NaN", "None", "none", "null", "0", "undefined"]
@@ -49,6 +47,10 @@ def is_noisy(name):
     if name.startswith("$geoip_"):
         return name not in ("$geoip_country_name", "$geoip_city_name")
     return name in AUTOMATIC
+
+
+def is_protected(name):
+    return name in ("email", "name") or name in AUTOMATIC or name.startswith("$initial_")
 
 
 def is_illegal(distinct_id):
@@ -97,14 +99,10 @@ def is_personless(event):
 
 
 def merge_source(event):
-    """The other distinct id of a merge into the event's own, or None."""
-    if event.event == "$identify":
-        other = text_of(event.properties.get("$anon_distinct_id"))
-    elif event.event in ("$create_alias", "$merge_dangerously"):
-        other = text_of(event.properties.get("alias"))
-    else:
-        other = None
-    return None if other is None else other[:DISTINCT_ID_MAX]
+    """The other distinct id of a merge into the event's own: a string, or a number as it is written. None: no merge."""
+    names = {"$identify": "$anon_distinct_id", "$create_alias": "alias", "$merge_dangerously": "alias"}
+    raw = event.properties.get(names.get(event.event))
+    return text_of(raw)[:DISTINCT_ID_MAX] if raw is not None and kind(raw) in ("string", "number") else None
 
 
 def unset_names(event):
@@ -123,9 +121,9 @@ def automatic_properties(event):
 def updated(properties, event):
     """Properties after the event's own: $set_once, then $set, then $unset; of each what the client wrote before what is
     automatic. Names that are new stand at the end, in that order."""
-    if event.event == "$groupidentify":
-        return dict(properties)
     new = dict(properties)
+    if event.event in NO_UPDATE_EVENTS:
+        return new
     automatic = automatic_properties(event)
     set_once = object_of(event.properties.get("$set_once"))
     for name, value in automatic.items():
@@ -149,10 +147,10 @@ def properties_bytes(properties):
 
 def trimmed(properties):
     """Without the largest members, until few enough bytes are left; protected names go only when nothing else does. Of
-    equally large ones the first goes first."""
+    equally large ones the last goes first."""
     left = dict(properties)
-    by_size = sorted(properties, key=lambda name: len(f"{quote(name)}:{properties[name]}".encode()), reverse=True)
-    for name in sorted(by_size, key=lambda name: name in PROTECTED):
+    by_size = sorted(properties, key=lambda name: len(f"{quote(name)}:{properties[name]}".encode()))[::-1]
+    for name in sorted(by_size, key=is_protected):
         if properties_bytes(left) > PROPERTIES_TRIMMED_BYTES:
             del left[name]
     return left
@@ -176,7 +174,7 @@ class Persons:
         self.project = project
         self.persons = {}
         self.mappings = {}
-        self.used_personless = set()
+        self.used_personless = set()  # distinct ids that never belonged to a person
         self.warnings = collections.Counter()
 
     def living(self, distinct_id):
@@ -211,8 +209,9 @@ class Persons:
         if event.event in FULL_ONLY_EVENTS:
             self.warnings["invalid_event_when_process_person_profile_is_false"] += 1
         person = self.living(event.distinct_id)
-        if person is None:
+        if event.distinct_id not in self.mappings:
             self.used_personless.add(event.distinct_id)
+        if person is None:
             return person_id_of(self.project, event.distinct_id), {}
         is_older = person.created_at + MINUTE_US < event.timestamp
         return person.id, dict(person.properties) if is_older else {}
@@ -273,6 +272,7 @@ class Persons:
         if mapping is None:
             had_other_id = distinct_id in self.used_personless and person.id != person_id_of(self.project, distinct_id)
             self.mappings[distinct_id] = Mapping(person.id, 1 if had_other_id else 0, now)
+            self.used_personless.discard(distinct_id)
         elif mapping.is_deleted or mapping.person_id != person.id:
             self.mappings[distinct_id] = Mapping(person.id, mapping.version + 1, now)
 
@@ -281,11 +281,10 @@ class Persons:
         changed = identify and not person.is_identified
         if changed:
             person.is_identified = True
-        if event.event not in NO_UPDATE_EVENTS:
-            new = self.limited(updated(person.properties, event))
-            if is_worth_writing(event, person.properties, new):
-                person.properties = new
-                changed = True
+        new = self.limited(updated(person.properties, event))
+        if is_worth_writing(event, person.properties, new):
+            person.properties = new
+            changed = True
         if changed:
             person.version += 1
             person.changed_at = event.inserted_at

@@ -82,7 +82,7 @@ def test_histories_reach_every_line_of_the_models():
         lines.add(frame.f_lineno)
         return trace
 
-    told = [*histories(1, 60, 150), *histories(1000, 6, 100, big=True)]
+    told = [*histories(1, 60, 150), *histories(1000, 8, 100, big=True)]
     sys.settrace(trace)
     try:
         history.expect(told)
