@@ -70,9 +70,9 @@ class Groups:
         if group is None:
             self.groups[index, key] = Group(self.limited(new), 0, event.timestamp, event.inserted_at)
             return
-        new = self.limited({**group.properties, **new})
+        new = {**group.properties, **new}
         if new != group.properties:
-            group.properties = new
+            group.properties = self.limited(new)
             group.version += 1
             group.changed_at = event.inserted_at
 

@@ -17,7 +17,6 @@ NAMESPACE = uuid.UUID("932979b4-65c3-4424-8467-0b66ec27bc22")
 MINUTE_US = 60 * 1_000_000
 PROPERTIES_MAX_BYTES = 655_360
 PROPERTIES_TRIMMED_BYTES = 524_288
-DISTINCT_ID_MAX = 200  # characters; capture cuts an event's own distinct id there
 
 # A person gets these from any event, as a $set and as a $set_once of $initial_*.
 AUTOMATIC = """
@@ -102,7 +101,7 @@ def merge_source(event):
     """The other distinct id of a merge into the event's own: a string, or a number as it is written. None: no merge."""
     names = {"$identify": "$anon_distinct_id", "$create_alias": "alias", "$merge_dangerously": "alias"}
     raw = event.properties.get(names.get(event.event))
-    return text_of(raw)[:DISTINCT_ID_MAX] if raw is not None and kind(raw) in ("string", "number") else None
+    return text_of(raw) if raw is not None and kind(raw) in ("string", "number") else None
 
 
 def unset_names(event):
@@ -204,17 +203,16 @@ class Persons:
         return person.id, dict(person.properties)
 
     def apply_personless(self, event):
-        """Changes no person. The event belongs to the person that its distinct id has; but only one that is over a
-        minute older than the event lends it properties. Without a person it gets the id that one would have."""
+        """Changes no person. The event belongs to the person that its distinct id has, if that is over a minute older
+        than the event; else to nobody, with the id that a person of its own would have."""
         if event.event in FULL_ONLY_EVENTS:
             self.warnings["invalid_event_when_process_person_profile_is_false"] += 1
         person = self.living(event.distinct_id)
         if event.distinct_id not in self.mappings:
             self.used_personless.add(event.distinct_id)
-        if person is None:
-            return person_id_of(self.project, event.distinct_id), {}
-        is_older = person.created_at + MINUTE_US < event.timestamp
-        return person.id, dict(person.properties) if is_older else {}
+        if person is not None and person.created_at + MINUTE_US < event.timestamp:
+            return self.seen(person)
+        return person_id_of(self.project, event.distinct_id), {}
 
     def merge(self, event, source, target):
         """Makes one person of both distinct ids, where that is allowed."""
@@ -281,9 +279,9 @@ class Persons:
         changed = identify and not person.is_identified
         if changed:
             person.is_identified = True
-        new = self.limited(updated(person.properties, event))
+        new = updated(person.properties, event)
         if is_worth_writing(event, person.properties, new):
-            person.properties = new
+            person.properties = self.limited(new)
             changed = True
         if changed:
             person.version += 1

@@ -150,11 +150,11 @@ def test_a_personless_event_belongs_to_the_person_there_is(story):
     assert story.row("ann")["properties"] == {"a": "1"}
 
 
-def test_a_young_person_lends_no_properties(story):
-    story.send("x", "ann", '{"$set":{"a":1}}', at=1000 * MINUTE)
-    for later, lends in ((0, False), (MINUTE, False), (MINUTE + 1, True)):
-        _, properties = story.send("x", "ann", PERSONLESS, at=1000 * MINUTE + later)
-        assert bool(properties) == lends
+def test_a_person_that_is_not_older_has_no_personless_events(story):
+    story.send("$identify", "ann", '{"$anon_distinct_id":"anon","$set":{"a":1}}', at=1000 * MINUTE)
+    for later, belongs in ((-MINUTE, False), (0, False), (MINUTE, False), (MINUTE + 1, True)):
+        person_id, properties = story.send("x", "anon", PERSONLESS, at=1000 * MINUTE + later)
+        assert (person_id, bool(properties)) == (person_id_of(PROJECT, "ann" if belongs else "anon"), belongs)
 
 
 @pytest.mark.parametrize("event", ["$identify", "$create_alias", "$merge_dangerously", "$groupidentify"])
@@ -249,7 +249,7 @@ def test_merging_a_person_with_itself_changes_nothing(story):
 
 
 @pytest.mark.parametrize("value, source", [
-    ("17", "17"), ("true", None), ("null", None), ("[]", None), ("{}", None), ('""', None), ('"x"', "x"), ('"' + "w" * 300 + '"', "w" * 200)])
+    ("17", "17"), ("true", None), ("null", None), ("[]", None), ("{}", None), ('""', None), ('"x"', "x")])
 def test_what_an_alias_may_be(story, value, source):
     story.send("$create_alias", "ann", f'{{"alias":{value}}}')
     assert set(story.persons.mappings) == {"ann"} | ({source} if source else set())
