@@ -104,4 +104,9 @@ struct tr_str tr_fact_initial(enum tr_fact which);
 /* TR_FACTS when the name means nothing here. */
 enum tr_fact tr_fact_find(struct tr_str name);
 
+static inline bool tr_fact_is_automatic(enum tr_fact which)
+{
+    return which >= TR_FACT_AUTOMATIC && which < TR_FACTS;
+}
+
 #endif

@@ -4,12 +4,14 @@
 
 #include "base/hash.h"
 #include "base/time.h"
+#include "base/utf8.h"
 
 enum {
     COPY_MAX = 1 << 30,
     ID_MAX = 1 << 20,
     DELETED = 100,                 /* what a deletion adds to a version */
-    UPGRADE_US = 60 * TR_US_PER_S, /* how much older than a personless event a person must be */
+    UPGRADE_US = 60 * TR_US_PER_S, /* what a person who lends an event properties is older by */
+    DISTINCT_ID_MAX = 200,         /* characters, as capture has it */
 };
 
 /* What an event's name asks for. */
@@ -202,9 +204,10 @@ static enum tr_rc keep(struct work *w, bool update, struct tr_err *err)
     return rc;
 }
 
+/* A silent event changes nobody who is there; a group's $set is not a person's. */
 static bool updates(const struct work *w)
 {
-    return w->kind != KIND_SILENT && w->kind != KIND_GROUP;
+    return w->kind != KIND_GROUP && (w->kind != KIND_SILENT || w->fresh);
 }
 
 /* ---- without a merge ---- */
@@ -340,7 +343,7 @@ static enum tr_rc merge(struct work *w, struct tr_str source_id, struct tr_err *
     return merge_two(w, &source, &target, err);
 }
 
-/* The other distinct id that the event names: its text, or none. */
+/* The other distinct id that the event names, as capture would have taken it, or none. */
 static enum tr_rc source_of(struct work *w, struct tr_buf *room, struct tr_str *ret,
                             struct tr_err *err)
 {
@@ -351,10 +354,14 @@ static enum tr_rc source_of(struct work *w, struct tr_buf *room, struct tr_str *
         v = tr_fact(w->f, TR_FACT_ANON_DISTINCT_ID);
     else if (w->kind == KIND_ALIAS || w->kind == KIND_MERGE)
         v = tr_fact(w->f, TR_FACT_ALIAS);
-    if (v == NULL || (v->type != TR_JSON_STRING && v->type != TR_JSON_NUMBER))
+    if (v == NULL || v->type == TR_JSON_NULL || v->type == TR_JSON_OBJECT ||
+        v->type == TR_JSON_ARRAY)
         return TR_OK;
-    *ret = v->type == TR_JSON_NUMBER ? v->raw : tr_json_text(v, room);
-    return ret->p == NULL ? tr_fail_oom(err) : TR_OK;
+    struct tr_str text = v->type == TR_JSON_STRING ? tr_json_text(v, room) : v->raw;
+    if (text.p == NULL)
+        return tr_fail_oom(err);
+    *ret = tr_utf8_head(text, DISTINCT_ID_MAX);
+    return TR_OK;
 }
 
 static enum tr_rc full_event(struct work *w, struct tr_err *err)
@@ -385,8 +392,11 @@ static enum tr_rc personless_event(struct work *w, struct tr_belongs *ret, struc
     if (rc != TR_OK)
         return rc;
     *ret = (struct tr_belongs){ 0 };
-    if (x.living && x.person.created_at < w->e->timestamp - UPGRADE_US)
-        *ret = (struct tr_belongs){ x.person.row, x.person.id };
+    if (x.living)
+        *ret = (struct tr_belongs){
+            .row = x.person.row,
+            .bare = x.person.created_at >= w->e->timestamp - UPGRADE_US,
+        };
     if (!x.found) {
         struct tr_mapping m = { .changed_at = w->e->inserted_at };
         rc = w->p->ops->map(w->p->keeper, w->e->project, w->e->distinct_id, &m, err);
@@ -406,7 +416,7 @@ enum tr_rc tr_people_event(struct tr_people *p, const struct tr_event *e, const 
         return personless_event(&w, ret, err);
     enum tr_rc rc = full_event(&w, err);
     if (rc == TR_OK)
-        *ret = (struct tr_belongs){ w.person.row, w.person.id };
+        *ret = (struct tr_belongs){ .row = w.person.row };
     return rc;
 }
 
@@ -420,8 +430,9 @@ enum tr_rc tr_people_delete(struct tr_people *p, int32_t project, const struct t
     if (rc != TR_OK || !*ret_found)
         return rc;
     *ret_found = !w.person.deleted;
-    if (*ret_found)
-        rc = bury(&w, &w.person, err);
+    if (!*ret_found)
+        return TR_OK;
+    rc = bury(&w, &w.person, err);
     return rc == TR_OK && distinct_ids ? p->ops->unmap(p->keeper, project, w.person.row, at, err)
                                        : rc;
 }

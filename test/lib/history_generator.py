@@ -81,7 +81,7 @@ class Generator:
         return "{" + ",".join(pairs) + "}"
 
     def big_object(self):
-        pairs = [f'{quote(self.pick(NAMES + [f"big{i}" for i in range(8)]))}:"{"y" * self.random.randint(1, 400_000)}"'
+        pairs = [f'{quote(self.pick(NAMES + [f"big{i}" for i in range(8)]))}:"{"y" * self.random.randint(1, 300_000)}"'
                  for _ in range(self.random.randint(1, 3))]
         return "{" + ",".join(pairs) + "}"
 
@@ -142,7 +142,8 @@ class Generator:
             yield "$group_type", self.pick([quote(self.pick(GROUP_TYPES[:2] * 5 + GROUP_TYPES))] * 9 + ["3", "null"])
             yield "$group_key", self.pick(['"acme"'] * 4 + ['"umbrella"', "7", "null", '""', quote("k" * 401)])
             if self.chance(0.8):
-                yield "$group_set", self.big_object() if self.big else self.pick([self.object(), self.object(), "null", "[]"])
+                yield "$group_set", (self.big_object() if self.big and self.chance(0.5) else
+                                     self.pick([self.object(), self.object(), "null", "[]"]))
 
     def properties(self, event):
         found = [*self.person_members(), *self.merge_members(event), *self.session_members(), *self.group_members(event)]

@@ -17,6 +17,7 @@ NAMESPACE = uuid.UUID("932979b4-65c3-4424-8467-0b66ec27bc22")
 MINUTE_US = 60 * 1_000_000
 PROPERTIES_MAX_BYTES = 655_360
 PROPERTIES_TRIMMED_BYTES = 524_288
+DISTINCT_ID_MAX = 200  # characters; capture cuts an event's own distinct id there
 
 # A person gets these from any event, as a $set and as a $set_once of $initial_*.
 AUTOMATIC = """
@@ -28,15 +29,17 @@ msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid scci
 INITIAL = {name: "$initial_" + name.removeprefix("$") for name in AUTOMATIC}
 
 # Where these come from, $os is the server's, not the person's.
-SERVER_SIDE_LIBS = {f"posthog-{lib}" for lib in "python node edge server go ruby php java dotnet elixir rs".split()}
+SERVER_SIDE_LIBS = {f"posthog-{lib}" for lib in "python node go ruby php java elixir dotnet rs".split()}
 SERVER_SIDE_EXEMPT = {"$os", "$os_name", "$os_version"}
 
 # These write a person for any difference; other events not for changed values of noisy properties alone.
 PERSON_EVENTS = {"$identify", "$create_alias", "$merge_dangerously", "$set"}
-# These never give a person anything; they still make one.
-NO_UPDATE_EVENTS = {"$exception", "$$heatmap", "$groupidentify"}
+# These never change a person that exists.
+NO_UPDATE_EVENTS = {"$exception", "$$heatmap"}
 # These need a person, and are no more than any other event when they say there is none.
 FULL_ONLY_EVENTS = {"$identify", "$create_alias", "$merge_dangerously", "$groupidentify"}
+
+PROTECTED = {"email", "name", *AUTOMATIC, *INITIAL.values()}
 
 ILLEGAL_ANY_CASE = "anonymous guest distinctid distinct_id id not_authenticated email undefined true false".split()
 ILLEGAL_AS_WRITTEN = ["[object Object]", "NaN", "None", "none", "null", "0", "undefined"]
@@ -46,10 +49,6 @@ def is_noisy(name):
     if name.startswith("$geoip_"):
         return name not in ("$geoip_country_name", "$geoip_city_name")
     return name in AUTOMATIC
-
-
-def is_protected(name):
-    return name in ("email", "name") or name in AUTOMATIC or name.startswith("$initial_")
 
 
 def is_illegal(distinct_id):
@@ -98,10 +97,14 @@ def is_personless(event):
 
 
 def merge_source(event):
-    """The other distinct id of a merge into the event's own: a string, or a number as it is written. None: no merge."""
-    names = {"$identify": "$anon_distinct_id", "$create_alias": "alias", "$merge_dangerously": "alias"}
-    raw = event.properties.get(names.get(event.event))
-    return text_of(raw) if raw is not None and kind(raw) in ("string", "number") else None
+    """The other distinct id of a merge into the event's own, or None."""
+    if event.event == "$identify":
+        other = text_of(event.properties.get("$anon_distinct_id"))
+    elif event.event in ("$create_alias", "$merge_dangerously"):
+        other = text_of(event.properties.get("alias"))
+    else:
+        other = None
+    return None if other is None else other[:DISTINCT_ID_MAX]
 
 
 def unset_names(event):
@@ -120,9 +123,9 @@ def automatic_properties(event):
 def updated(properties, event):
     """Properties after the event's own: $set_once, then $set, then $unset; of each what the client wrote before what is
     automatic. Names that are new stand at the end, in that order."""
+    if event.event == "$groupidentify":
+        return dict(properties)
     new = dict(properties)
-    if event.event in NO_UPDATE_EVENTS:
-        return new
     automatic = automatic_properties(event)
     set_once = object_of(event.properties.get("$set_once"))
     for name, value in automatic.items():
@@ -146,13 +149,20 @@ def properties_bytes(properties):
 
 def trimmed(properties):
     """Without the largest members, until few enough bytes are left; protected names go only when nothing else does. Of
-    equally large ones the last goes first."""
+    equally large ones the first goes first."""
     left = dict(properties)
-    by_size = sorted(properties, key=lambda name: len(f"{quote(name)}:{properties[name]}".encode()))[::-1]
-    for name in sorted(by_size, key=is_protected):
+    by_size = sorted(properties, key=lambda name: len(f"{quote(name)}:{properties[name]}".encode()), reverse=True)
+    for name in sorted(by_size, key=lambda name: name in PROTECTED):
         if properties_bytes(left) > PROPERTIES_TRIMMED_BYTES:
             del left[name]
     return left
+
+
+def limited(properties, warning, warnings):
+    if properties_bytes(properties) <= PROPERTIES_MAX_BYTES:
+        return properties
+    warnings[warning] += 1
+    return trimmed(properties)
 
 
 def is_worth_writing(event, old, new):
@@ -173,7 +183,7 @@ class Persons:
         self.project = project
         self.persons = {}
         self.mappings = {}
-        self.used_personless = set()  # distinct ids that never belonged to a person
+        self.used_personless = set()
         self.warnings = collections.Counter()
 
     def living(self, distinct_id):
@@ -182,6 +192,10 @@ class Persons:
         if mapping is None or mapping.is_deleted or self.persons[mapping.person_id].is_deleted:
             return None
         return self.persons[mapping.person_id]
+
+    def was_personless(self, distinct_id):
+        """Events without a person have used it, and nothing else has."""
+        return distinct_id in self.used_personless and distinct_id not in self.mappings
 
     # -- events: each returns (person id, person properties) of the event's row --
 
@@ -203,23 +217,24 @@ class Persons:
         return person.id, dict(person.properties)
 
     def apply_personless(self, event):
-        """Changes no person. The event belongs to the person that its distinct id has, if that is over a minute older
-        than the event; else to nobody, with the id that a person of its own would have."""
+        """Changes no person. The event belongs to the person that its distinct id has; but only one that is over a
+        minute older than the event lends it properties. Without a person it gets the id that one would have."""
         if event.event in FULL_ONLY_EVENTS:
             self.warnings["invalid_event_when_process_person_profile_is_false"] += 1
         person = self.living(event.distinct_id)
-        if event.distinct_id not in self.mappings:
-            self.used_personless.add(event.distinct_id)
-        if person is not None and person.created_at + MINUTE_US < event.timestamp:
-            return self.seen(person)
-        return person_id_of(self.project, event.distinct_id), {}
+        if person is None:
+            if event.distinct_id not in self.mappings:
+                self.used_personless.add(event.distinct_id)
+            return person_id_of(self.project, event.distinct_id), {}
+        is_older = person.created_at + MINUTE_US < event.timestamp
+        return person.id, dict(person.properties) if is_older else {}
 
     def merge(self, event, source, target):
         """Makes one person of both distinct ids, where that is allowed."""
         old, person = self.living(source), self.living(target)
         if old is None and person is None:
             # The id that earlier events carry is kept, if only one of the two was used.
-            swap = source in self.used_personless and target not in self.used_personless
+            swap = self.was_personless(source) and not self.was_personless(target)
             first, second = (source, target) if swap else (target, source)
             person = self.create(event, first, is_identified=True)
             self.attach(second, person, event.inserted_at)
@@ -270,7 +285,6 @@ class Persons:
         if mapping is None:
             had_other_id = distinct_id in self.used_personless and person.id != person_id_of(self.project, distinct_id)
             self.mappings[distinct_id] = Mapping(person.id, 1 if had_other_id else 0, now)
-            self.used_personless.discard(distinct_id)
         elif mapping.is_deleted or mapping.person_id != person.id:
             self.mappings[distinct_id] = Mapping(person.id, mapping.version + 1, now)
 
@@ -279,20 +293,18 @@ class Persons:
         changed = identify and not person.is_identified
         if changed:
             person.is_identified = True
-        new = updated(person.properties, event)
-        if is_worth_writing(event, person.properties, new):
-            person.properties = self.limited(new)
-            changed = True
+        if event.event not in NO_UPDATE_EVENTS:
+            new = self.limited(updated(person.properties, event))
+            if is_worth_writing(event, person.properties, new):
+                person.properties = new
+                changed = True
         if changed:
             person.version += 1
             person.changed_at = event.inserted_at
         return person
 
     def limited(self, properties):
-        if properties_bytes(properties) <= PROPERTIES_MAX_BYTES:
-            return properties
-        self.warnings["person_properties_trimmed"] += 1
-        return trimmed(properties)
+        return limited(properties, "person_properties_trimmed", self.warnings)
 
     @staticmethod
     def bury(person, now):
