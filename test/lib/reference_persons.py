@@ -295,9 +295,9 @@ class Persons:
         if changed:
             person.is_identified = True
         if event.event not in NO_UPDATE_EVENTS:
-            new = self.limited(updated(person.properties, event))
+            new = updated(person.properties, event)
             if is_worth_writing(event, person.properties, new):
-                person.properties = new
+                person.properties = self.limited(new)
                 changed = True
         if changed:
             person.version += 1
