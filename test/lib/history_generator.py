@@ -20,7 +20,7 @@ NAMES = ["email", "name", "plan", "a", "b", "$browser", "$initial_browser", "$os
          "$geoip_latitude", "\u00e9", "k\"ey"]
 VALUES = ["1", "1.0", "54.10", '"x"', '"\\u0078"', '"X"', "null", "true", "[]", '{"a": 1}', '{"a":1}', '""', '"\u00e9"',
           "123456789012345678901234567890"]
-SERVER_LIBS = ["web", "posthog-python", "posthog-node", "posthog-ios", "posthog-dotnet"]
+SERVER_LIBS = ["web", "posthog-python", "posthog-node", "posthog-edge", "posthog-ios", "posthog-dotnet"]
 URLS = ["https://a.example/", "https://a.example/1", "https://www.b.example:8080/x/y?q=1#z", "https:\\/\\/a.example\\/1",
         "http://localhost:3000/x", "/only/path", "", "https://me@c.example", "ios-app://screen.main/2"]
 SOURCES = ["google", "newsletter", "FACEBOOK", "unlisted", "", "(direct)", "null"]

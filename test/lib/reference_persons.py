@@ -29,7 +29,8 @@ msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid scci
 INITIAL = {name: "$initial_" + name.removeprefix("$") for name in AUTOMATIC}
 
 # Where these come from, $os is the server's, not the person's.
-SERVER_SIDE_LIBS = {f"posthog-{lib}" for lib in "python node go ruby php java elixir dotnet rs".split()}
+SERVER_SIDE_LIBS = {"posthog-" + lib for lib in (
+    "python node edge server go ruby php java dotnet elixir rs rust perl convex-node").split()}
 SERVER_SIDE_EXEMPT = {"$os", "$os_name", "$os_version"}
 
 # These write a person for any difference; other events not for changed values of noisy properties alone.
@@ -294,9 +295,9 @@ class Persons:
         if changed:
             person.is_identified = True
         if event.event not in NO_UPDATE_EVENTS:
-            new = self.limited(updated(person.properties, event))
+            new = updated(person.properties, event)
             if is_worth_writing(event, person.properties, new):
-                person.properties = new
+                person.properties = self.limited(new)
                 changed = True
         if changed:
             person.version += 1
