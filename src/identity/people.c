@@ -76,11 +76,24 @@ void tr_person_id(int32_t project, struct tr_str distinct_id, struct tr_uuid *re
     tr_uuid_v5_joined(&space, (struct tr_str){ text, (size_t)n }, distinct_id, ret);
 }
 
+/* A value that makes a difference to a person: noise does by being there. */
+static uint64_t hash_automatic(const struct tr_facts *f, uint64_t h)
+{
+    uint64_t present = tr_facts_automatic(f);
+
+    h = tr_hash64(&present, sizeof(present), h);
+    for (uint64_t left = present >> (TR_FACT_RAW_USER_AGENT + 1) << (TR_FACT_RAW_USER_AGENT + 1);
+         left != 0; left &= left - 1) {
+        const struct tr_json_value *v = &f->v[__builtin_ctzll(left)];
+        h = tr_hash64(v->raw.p, v->raw.n, h);
+    }
+    return h;
+}
+
 bool tr_people_is_plain(const struct tr_event *e, const struct tr_facts *f, uint64_t *ret_hash)
 {
     static const enum tr_fact said[] = { TR_FACT_SET, TR_FACT_SET_ONCE, TR_FACT_UNSET };
     enum kind kind = kind_of(e->event);
-    uint64_t automatic = tr_facts_automatic(f);
 
     if ((kind != KIND_OTHER && kind != KIND_SILENT && kind != KIND_GROUP) || is_personless(f))
         return false;
@@ -88,7 +101,7 @@ bool tr_people_is_plain(const struct tr_event *e, const struct tr_facts *f, uint
         *ret_hash = 1; /* nothing of it matters */
         return true;
     }
-    uint64_t h = tr_hash64(&automatic, sizeof(automatic), 2);
+    uint64_t h = hash_automatic(f, 2);
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
         const struct tr_json_value *v = tr_fact(f, said[i]);
         if (v != NULL)

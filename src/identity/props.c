@@ -107,7 +107,7 @@ static bool is_noisy(struct tr_str name)
 
     if (tr_str_starts(name, geoip))
         return !tr_str_is(name, "$geoip_country_name") && !tr_str_is(name, "$geoip_city_name");
-    return tr_fact_is_automatic(tr_fact_find(name));
+    return tr_fact_is_noisy(tr_fact_find(name));
 }
 
 /* ---- loading and setting ---- */

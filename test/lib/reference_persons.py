@@ -26,6 +26,8 @@ $screen_height $screen_width $viewport_height $viewport_width $raw_user_agent $a
 $app_version utm_source utm_medium utm_campaign utm_content utm_term gclid gad_source gclsrc dclid gbraid wbraid fbclid
 msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid sccid
 """.split()
+# These of them differ from event to event and say little.
+NOISY = AUTOMATIC[:AUTOMATIC.index("$app_build")]
 INITIAL = {name: "$initial_" + name.removeprefix("$") for name in AUTOMATIC}
 
 # Where these come from, $os is the server's, not the person's.
@@ -49,7 +51,7 @@ ILLEGAL_AS_WRITTEN = ["[object Object]", "NaN", "None", "none", "null", "0", "un
 def is_noisy(name):
     if name.startswith("$geoip_"):
         return name not in ("$geoip_country_name", "$geoip_city_name")
-    return name in AUTOMATIC
+    return name in NOISY
 
 
 def is_illegal(distinct_id):

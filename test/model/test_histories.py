@@ -15,7 +15,7 @@ from history_generator import histories
 from reference_groups import Groups
 from reference_persons import Persons
 
-SEEDS = int(os.environ.get("TR_MODEL_SEEDS", "400"))
+SEEDS = int(os.environ.get("TR_MODEL_SEEDS", "2000"))
 FIRST = int(os.environ.get("TR_MODEL_FIRST", "1"))
 SLICE = 50
 
