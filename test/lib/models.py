@@ -240,15 +240,15 @@ def difference(got, want):
 class Tables:
     """Exports of the raw events to files and of the three models to PostgreSQL."""
 
-    def __init__(self, server, warehouse, folder, interval="every 5 seconds", models=tuple(MODELS)):
+    def __init__(self, server, warehouse, folder, interval="every 5 seconds", models=tuple(MODELS), **config):
         self.server, self.warehouse, self.folder = server, warehouse, folder
         self.exports = [server.create_export(file_destination(folder), interval=interval, columns=EVENT_COLUMNS,
                                              name="raw")]
         self.models = {}
         for model in models:
             self.models[model] = server.create_export(
-                warehouse.destination(table_name=model), model=model, interval=interval, columns=columns_of(model),
-                name=model)
+                warehouse.destination(**{"table_name": model, **config}), model=model, interval=interval,
+                columns=columns_of(model), name=model)
         self.exports += self.models.values()
 
     def settle(self, seconds=120):
