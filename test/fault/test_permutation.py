@@ -45,18 +45,25 @@ def quiet(server, exports):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_intervals_in_any_order(seed, make_server, warehouse, tmp_path):
-    """The schedule has its day off: random pieces of the past, most of them several times, four at once."""
+def test_intervals_in_any_order(seed, make_server, warehouse, pg_conninfo, tmp_path):
+    """The schedule has its day off: random pieces of the past, most of them several times, four at once, some of them
+    overtaken by later ones while they are on their way."""
     server = make_server(*OPTIONS)
     rng = random.Random(seed)
-    tables = Tables(server, warehouse, tmp_path / "out", interval="every 5 seconds")
+    with PgProxy(pg_conninfo) as proxy:
+        any_order(server, rng, proxy, Tables(server, warehouse, tmp_path / "out", port=proxy.port),
+                  Crowd(server, 700 + seed))
+
+
+def any_order(server, rng, proxy, tables, crowd):
     for export in tables.models.values():
         server.api("PATCH", f"{EXPORTS}{export['id']}/", {"interval": "day"})
     start = micros(now_of(server)) - 1_000_000
-    with Crowd(server, 700 + seed) as crowd:
+    with crowd:
         for i in range(12):
             time.sleep(1)
             now = micros(now_of(server))
+            proxy.stall_upserts += 1
             for export in tables.models.values():
                 a, b = sorted(rng.sample(range(start, now), 2))
                 a_backfill(server, export, a, b, rng)
@@ -88,7 +95,7 @@ def test_cuts_retries_and_cancellations(make_server, warehouse, pg_conninfo, tmp
                 disturb(rng, server, exports, proxy, warehouse, start)
                 if i % 10 == 9:
                     crowd.delete()
-        proxy.lose_commit_answers, proxy.cut_at_commit = proxy.lost, proxy.cut
+        proxy.lose_commit_answers, proxy.cut_at_commit, proxy.stall_upserts = proxy.lost, proxy.cut, proxy.stalled
         quiet(server, exports)
         tables.settle()
         quiet(server, exports)
@@ -98,18 +105,20 @@ def test_cuts_retries_and_cancellations(make_server, warehouse, pg_conninfo, tmp
 
 def disturb(rng, server, exports, proxy, warehouse, start):
     export = rng.choice(exports)
-    what = rng.randrange(6)
+    what = rng.randrange(8)
     if what == 0:
         proxy.lose_commit_answers += 1
     elif what == 1:
         proxy.cut_at_commit += 1
-    elif what == 2:
+    elif what in (2, 3):
+        proxy.stall_upserts += 1
+    elif what == 4:
         a, b = sorted(rng.sample(range(start, micros(now_of(server))), 2))
         a_backfill(server, export, a, b, rng)
-    elif what == 3:
+    elif what == 5:
         for run in server.runs(export, status="Running")[:1]:
             server.api("POST", f"{EXPORTS}{export['id']}/runs/{run['id']}/cancel/", expect=None if run else 0)
-    elif what == 4:
+    elif what == 6:
         retry_all(server, export)
     else:
         terminate(warehouse, rng)
@@ -124,3 +133,22 @@ def terminate(warehouse, rng):
             warehouse.admin.execute("SELECT pg_terminate_backend(%s)", [rng.choice(pids)])
         except psycopg.Error:
             pass
+
+
+def test_an_older_state_that_arrives_later_changes_nothing(server, warehouse, pg_conninfo):
+    """Its run has read the row and copied it to the stage when the row changes and the next interval's run passes it."""
+    with PgProxy(pg_conninfo) as slow:
+        late = server.create_export(warehouse.destination(port=slow.port), model="persons", name="late")
+        first = {"event": "x", "distinct_id": "a", "properties": {"$set": {"n": 1}}}
+        slow.stall_upserts, slow.stall_seconds = 1, 12
+        assert server.capture([first]).status_code == 200
+        wait_for(lambda: slow.stalled == 1)
+        assert server.capture([{**first, "properties": {"$set": {"n": 2}}}]).status_code == 200
+        server.create_export(warehouse.destination(), model="persons", name="quick")
+        made = server.api("GET", EXPORTS)["results"]
+        quick = next(e for e in made if e["name"] == "quick")
+        rows = wait_for(lambda: warehouse.exists() and warehouse.query("SELECT properties, person_version FROM EVENTS"))
+        assert rows == [({"n": 2}, 1)] and not server.runs(late, status="Completed")
+        wait_for(lambda: server.runs(late, status="Completed"), 60)
+        assert warehouse.query("SELECT properties, person_version FROM EVENTS") == [({"n": 2}, 1)]
+        assert server.runs(quick, status="Completed")
