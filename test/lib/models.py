@@ -264,11 +264,12 @@ class Tables:
     def busy(self, export):
         return any(self.server.runs(export, status=status) for status in ("Starting", "Running"))
 
-    def check(self, crowd):
+    def check(self, crowd=None):
+        """Everything is as the reference says; returns its rows."""
         events = events_of(self.folder)
         found = [json.loads(row["uuid"]) for row in events]
-        assert len(set(found)) == len(found) and set(found) == crowd.sent()
-        told = history_of(events, crowd.phases, crowd.deletes)
+        assert len(set(found)) == len(found) and (crowd is None or set(found) == crowd.sent())
+        told = history_of(events, crowd.phases, crowd.deletes) if crowd else history_of(events)
         loose = {history.read_command(line).inserted_at for line in told if '"do":"delete"' in line}
         expected = history.expect(told)
         for model, kind in MODELS.items():
