@@ -69,6 +69,7 @@ struct tr_store {
     uint64_t freeze_bytes; /* journal bytes written since the deduplication table was frozen */
     struct commit *commit;
     int64_t hold_seen, hold_since; /* what was applied when it was looked last, and since when */
+    int64_t hold_near;             /* when that was last not far behind */
 };
 
 /* tr_store_open with another clock. */

@@ -61,23 +61,32 @@ static void refuse(struct tr_store *s, struct tr_group *list, enum tr_rc rc,
     }
 }
 
-/* When more comes in than is applied to the state, a commit waits a little, and more groups share
- * it: on a busy machine what is derived gets its part of the processor and stays near. Whoever is
- * stuck (a full disk) is not waited for. */
-static void hold(struct tr_store *s)
+/* Microseconds that what is derived is behind. After a pause the stamps are far apart: it is not
+ * longer behind than since it was last seen to be near. */
+static int64_t behind_us(struct tr_store *s, int64_t now)
 {
     struct derived_position p;
 
     derived_position(&s->derived, &p);
     int64_t behind = atomic_load(&s->closed_through) - p.applied_through;
-    if (behind < HOLD_BEHIND_US)
-        return;
-    int64_t now = tr_clock_boot_us();
     if (p.applied_through != s->hold_seen) {
         s->hold_seen = p.applied_through;
         s->hold_since = now;
     }
-    if (now - s->hold_since > HOLD_STUCK_US)
+    if (behind < HOLD_BEHIND_US)
+        s->hold_near = now;
+    return behind < now - s->hold_near ? behind : now - s->hold_near;
+}
+
+/* When more comes in than is applied to the state, a commit waits a little, and more groups share
+ * it: on a busy machine what is derived gets its part of the processor and stays near. Whoever is
+ * stuck (a full disk) is not waited for. */
+static void hold(struct tr_store *s)
+{
+    int64_t now = tr_clock_boot_us();
+    int64_t behind = behind_us(s, now);
+
+    if (behind < HOLD_BEHIND_US || now - s->hold_since > HOLD_STUCK_US)
         return;
     tr_count(&held, 1);
     int64_t us = (behind - HOLD_BEHIND_US) / HOLD_PART;
