@@ -22,11 +22,12 @@ static const int64_t test_now = INT64_C(1795253400) * TR_US_PER_S;
 /* ---- a source that holds 7 events in whatever range it is asked for ---- */
 
 static int64_t source_floor = 0;
+static int64_t source_ahead = 0; /* of test_now */
 
 static int64_t fake_now(struct tr_source *s)
 {
     (void)s;
-    return test_now;
+    return test_now + source_ahead;
 }
 
 static int64_t fake_floor(struct tr_source *s)
@@ -52,13 +53,31 @@ static enum tr_rc fake_counts(struct tr_source *s, int32_t project, struct tr_ra
     return TR_OK;
 }
 
+/* One event, 20 seconds after test_now. */
+static enum tr_rc fake_extent(struct tr_source *s, int32_t project, const struct tr_schema *schema,
+                              struct tr_range r, bool *ret_any, int64_t *ret_first,
+                              int64_t *ret_last, struct tr_err *err)
+{
+    int64_t at = test_now + 20 * TR_US_PER_S;
+
+    (void)s;
+    (void)project;
+    (void)schema;
+    (void)err;
+    *ret_any = at >= r.lo && at < r.hi;
+    *ret_first = *ret_last = at;
+    return TR_OK;
+}
+
 static const struct tr_source_ops fake_source_ops = {
     .name = "fake",
     .caps = TR_SOURCE_STABLE,
     .now = fake_now,
     .floor = fake_floor,
     .close_through = fake_close_through,
+    .closed_through = fake_now,
     .counts = fake_counts,
+    .extent = fake_extent,
 };
 static struct tr_source fake_source = { &fake_source_ops };
 
