@@ -59,10 +59,18 @@ class Bench:
         self.load_binary = self.folder / "load"
         subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-o", self.load_binary, TOP / "bench/load.c"], check=True)
         self.number = 0
+        self.servers = []
 
     def server(self, *args):
         self.number += 1
-        return Server(self.folder / f"data{self.number}", args).start()
+        self.servers.append(Server(self.folder / f"data{self.number}", args).start())
+        return self.servers[-1]
+
+    def stop(self):
+        """Nothing is left running, whatever a part ended with."""
+        for server in self.servers:
+            if server.alive():
+                server.kill()
 
     def nginx(self):
         port = free_port()
@@ -421,9 +429,12 @@ def main():
     os.environ.setdefault("TAILRACE_BIN", str(TOP / "build/release/tailrace"))
     with tempfile.TemporaryDirectory(prefix="tailrace-bench-") as folder:
         bench = Bench(folder)
-        for name, part in PARTS.items():
-            if not options.parts or name in options.parts:
-                part(bench, options.rounds)
+        try:
+            for name, part in PARTS.items():
+                if not options.parts or name in options.parts:
+                    part(bench, options.rounds)
+        finally:
+            bench.stop()
     if options.out:
         pathlib.Path(options.out).write_text(json.dumps(results, indent=2) + "\n")
 
