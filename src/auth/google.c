@@ -295,9 +295,9 @@ enum tr_rc tr_google_owner_check(const struct tr_ctx *cx, struct tr_http_client 
     TR_CLEANUP(tr_wipe) struct tr_buf token;
     char url[URL_MAX];
 
+    tr_buf_init(&token, TR_GOOGLE_TOKEN_MAX);
     if (who->key != NULL)
         return TR_OK;
-    tr_buf_init(&token, TR_GOOGLE_TOKEN_MAX);
     enum tr_rc rc = own_token(cx, client, &token, err);
     if (rc != TR_OK)
         return rc;

@@ -170,11 +170,21 @@ static void set_call(struct tr_http_client *c, const struct tr_http_call *call,
 
 /* ---- one call ---- */
 
-/* NULL without memory. Expect: would cost a round trip before each body. */
+/* NULL without memory. What libcurl would add of its own accord is taken out: Expect costs a round
+ * trip before each body, a content type is the caller's to say. */
 static struct curl_slist *header_list(const struct tr_http_call *call)
 {
-    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    static const char *const none[] = { "Expect:", "Content-Type:" };
+    struct curl_slist *list = NULL;
 
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        struct curl_slist *longer = curl_slist_append(list, none[i]);
+        if (longer == NULL) {
+            curl_slist_free_all(list);
+            return NULL;
+        }
+        list = longer;
+    }
     for (const char *const *h = call->headers; h != NULL && *h != NULL && list != NULL; h++) {
         struct curl_slist *longer = curl_slist_append(list, *h);
         if (longer == NULL)

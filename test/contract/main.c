@@ -4,7 +4,8 @@
 
 #include "contract.h"
 
-static const struct contract_place *const places[] = { &contract_file, &contract_postgres };
+static const struct contract_place *const places[] = { &contract_bigquery, &contract_file,
+                                                       &contract_postgres };
 
 int main(int argc, char **argv)
 {

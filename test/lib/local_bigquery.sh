@@ -9,6 +9,7 @@
 # named here. Written for Python 3.13; two edits make it run on 3.11.
 set -eu
 
+here=$(cd "$(dirname "$0")/.." && pwd)
 command=${1:?install or run}
 dir=${2:?a folder}
 
@@ -17,10 +18,7 @@ install() {
     rm -rf "$dir"
     python3 -m venv "$dir/venv"
     pip="$dir/venv/bin/pip -q --disable-pip-version-check"
-    $pip install duckdb==1.5.5 duckdb-extensions==1.5.5 duckdb-extension-ducklake==1.5.5 \
-        duckdb-extension-icu==1.5.5 duckdb-extension-spatial==1.5.5 fastapi fastavro \
-        google-cloud-bigquery-storage grpcio mini-racer numpy prompt-toolkit pyarrow pydantic-settings pygments \
-        'sqlglot>=30.24' uvicorn pytz >&2
+    $pip install -r "$here/requirements-local-bigquery.txt" >&2
     $pip install --no-deps --ignore-requires-python local-bigquery==0.4.0 >&2
     local site
     site=$("$dir/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/local_bigquery

@@ -168,7 +168,8 @@ static struct tr_ctx in(int64_t ms)
 
 static enum tr_rc call(const struct tr_ctx *cx, const char *method, struct tr_str body)
 {
-    static const char *const headers[] = { "Authorization: Bearer the-secret", "X-A: b", NULL };
+    static const char *const headers[] = { "Authorization: Bearer the-secret",
+                                           "Content-Type: text/x", NULL };
     char url[64];
     struct tr_http_call c = { .method = method, .url = url, .headers = headers, .body = body };
 
@@ -196,6 +197,8 @@ static void an_answer_has_status_headers_and_body(void **state)
     assert_non_null(strstr(server.seen, "PUT /path?q=1 HTTP/1.1\r\n"));
     assert_non_null(strstr(server.seen, "Authorization: Bearer the-secret\r\n"));
     assert_null(strcasestr(server.seen, "expect:"));
+    assert_non_null(strstr(server.seen, "\r\nContent-Type: text/x\r\n"));
+    assert_null(strstr(server.seen, "urlencoded"));
     assert_non_null(strstr(server.seen, "\r\n\r\nbody bytes"));
     stop();
 }
