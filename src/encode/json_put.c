@@ -1,5 +1,6 @@
 #include "encode/json_put.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,7 +33,7 @@ void tr_json_put_time(struct tr_buf *out, int64_t t)
 void tr_json_put_float(struct tr_buf *out, double v)
 {
     char text[32];
-    int digits = 15;
+    int digits = fabs(v) < 1e-300 ? 1 : 15; /* near its end float64 has fewer of them */
 
     do {
         (void)snprintf(text, sizeof(text), "%.*g", digits, v);
