@@ -201,6 +201,7 @@ def main():
         "lint": lambda where: (folder("dev")(), lint(where))[1],
         "unit": meson_suite("unit", folder("dev"), "unit"),
         "fuzz": meson_suite("fuzz", folder("dev"), "fuzz"),
+        "model": pytest_suite("model", "test/model", env=lambda: {"TAILRACE_BUILD": folder("dev")().name}),
         "peer": meson_suite("peer", folder("dev"), "peer", env=postgres.start),
         "unit-tsan": meson_suite("unit-tsan", folder("tsan"), "threads", timeout_factor=4),
         "e2e": pytest_suite("e2e", "test/e2e", env=with_binary("dev")),

@@ -5,6 +5,7 @@
 
 #include "delivery/delivery.h"
 #include "engine/engine.h"
+#include "intake/intake.h"
 #include "net/http.h"
 #include "store/store.h"
 
@@ -13,7 +14,8 @@ struct tr_api;
 struct tr_api_options {
     const struct tr_delivery *delivery;
     struct tr_engine *engine;
-    struct tr_store *store;   /* for status */
+    struct tr_store *store;   /* for status and persons */
+    struct tr_intake *intake; /* for unknown capture tokens; may be NULL */
     int workers;              /* default 2 */
     size_t max_body_bytes;    /* 1 MiB */
     struct tr_budget *bodies; /* requests that wait are charged here; may be NULL */

@@ -181,5 +181,7 @@ api_handler api_backfill_list, api_backfill_create, api_backfill_show, api_backf
 api_handler api_verify;
 api_handler api_destination_list, api_test_list, api_test_step_new, api_test_step;
 api_handler api_status;
+api_handler api_person_list, api_person_show, api_person_delete, api_warning_list,
+    api_unknown_tokens;
 
 #endif

@@ -142,6 +142,8 @@ static enum tr_rc open_store(struct app *a, struct tr_err *err)
     o.seal_bytes = (size_t)a->o.seal_bytes;
     o.seal_age_us = a->o.seal_age_us;
     o.block_bytes = (size_t)a->o.block_bytes;
+    o.state_cache_bytes = (size_t)a->o.state_cache_bytes;
+    o.state_commit_us = a->o.state_commit_us;
     o.dedup_age_us = a->o.dedup_age_us;
     o.dedup_events = (uint64_t)a->o.dedup_events;
     o.min_free_bytes = (uint64_t)a->o.min_free_bytes;
@@ -197,6 +199,7 @@ static enum tr_rc start_faces(struct app *a, struct tr_err *err)
         .delivery = &a->delivery,
         .engine = a->engine,
         .store = a->store,
+        .intake = a->intake,
         .workers = (int)a->o.api_workers,
         .max_body_bytes = (size_t)a->o.max_api_body_bytes,
         .bodies = &a->bodies,

@@ -107,6 +107,9 @@ struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tm
 /* The same into out, which has room for the raw bytes; returns how many were written. */
 size_t tr_json_text_copy(const struct tr_json_value *string, char *out);
 
+/* The same of the longest prefix that takes at most max bytes; no character is cut in two. */
+size_t tr_json_text_head(const struct tr_json_value *string, char *out, size_t max);
+
 /* A string value equals text, escapes resolved ("\u0024browser" equals "$browser"). No allocation.
  */
 bool tr_json_text_is(const struct tr_json_value *string, struct tr_str text);

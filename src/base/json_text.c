@@ -69,7 +69,7 @@ static struct tr_str inside_quotes(const struct tr_json_value *string)
     return (struct tr_str){ string->raw.p + 1, string->raw.n - 2 };
 }
 
-size_t tr_json_text_copy(const struct tr_json_value *string, char *out)
+size_t tr_json_text_head(const struct tr_json_value *string, char *out, size_t max)
 {
     struct tr_str s = inside_quotes(string);
     const char *p = s.p;
@@ -78,19 +78,26 @@ size_t tr_json_text_copy(const struct tr_json_value *string, char *out)
 
     while (p < end) {
         const char *next = memchr(p, '\\', (size_t)(end - p));
-        size_t run = (size_t)((next == NULL ? end : next) - p);
-        memcpy(out + n, p, run);
-        n += run;
-        p += run;
-        if (next != NULL) {
-            char bytes[4];
-            size_t width;
-            p = unescape(p, end, bytes, &width);
-            memcpy(out + n, bytes, width);
-            n += width;
-        }
+        struct tr_str run = { p, (size_t)((next == NULL ? end : next) - p) };
+        struct tr_str fit = tr_utf8_head_bytes(run, max - n);
+        memcpy(out + n, fit.p, fit.n);
+        n += fit.n;
+        if (next == NULL || fit.n < run.n)
+            break;
+        char bytes[4];
+        size_t width;
+        p = unescape(next, end, bytes, &width);
+        if (width > max - n)
+            break;
+        memcpy(out + n, bytes, width);
+        n += width;
     }
     return n;
+}
+
+size_t tr_json_text_copy(const struct tr_json_value *string, char *out)
+{
+    return tr_json_text_head(string, out, SIZE_MAX);
 }
 
 struct tr_str tr_json_text(const struct tr_json_value *string, struct tr_buf *tmp)

@@ -66,6 +66,15 @@ struct tr_str tr_utf8_head(struct tr_str s, size_t max_chars)
     return s;
 }
 
+struct tr_str tr_utf8_head_bytes(struct tr_str s, size_t max_bytes)
+{
+    if (s.n <= max_bytes)
+        return s;
+    while (max_bytes > 0 && is_tail((unsigned char)s.p[max_bytes]))
+        max_bytes--;
+    return (struct tr_str){ s.p, max_bytes };
+}
+
 size_t tr_utf8_put(char *out, unsigned c)
 {
     if (c < 0x80) {

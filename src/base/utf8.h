@@ -13,6 +13,9 @@ bool tr_utf8_valid(struct tr_str s);
 /* The longest prefix of at most max characters; s must be valid. */
 struct tr_str tr_utf8_head(struct tr_str s, size_t max_chars);
 
+/* The longest prefix of at most max bytes that cuts no character in two; s must be valid. */
+struct tr_str tr_utf8_head_bytes(struct tr_str s, size_t max_bytes);
+
 /* Writes a code point (<= U+10FFFF, no surrogate) and returns its bytes, 1..4. */
 size_t tr_utf8_put(char *out, unsigned code_point);
 

@@ -120,6 +120,8 @@ int cli_run_list(struct cli *c), cli_run_show(struct cli *c), cli_run_retry(stru
     cli_run_cancel(struct cli *c), cli_run_logs(struct cli *c), cli_run_rejects(struct cli *c);
 int cli_backfill_create(struct cli *c), cli_backfill_list(struct cli *c),
     cli_backfill_show(struct cli *c), cli_backfill_cancel(struct cli *c);
+int cli_person_show(struct cli *c), cli_person_delete(struct cli *c),
+    cli_project_warnings(struct cli *c), cli_unknown_tokens(struct cli *c);
 int cli_verify(struct cli *c);
 int cli_store_stat(struct cli *c), cli_store_check(struct cli *c);
 int cli_status(struct cli *c), cli_destinations(struct cli *c);

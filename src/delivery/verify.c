@@ -65,7 +65,7 @@ static enum tr_rc judge_gap(struct verify *v, struct tr_range gap, struct tr_ver
     if (rc == TR_OK && found) {
         ret->run_id = run.id;
         if (ret->what == TR_VERDICT_OK)
-            judge(ret, TR_VERDICT_PENDING, "%llu events wait for their run, which is %s", (ull)rows,
+            judge(ret, TR_VERDICT_PENDING, "%llu rows wait for their run, which is %s", (ull)rows,
                   tr_run_state_name(run.state));
         return TR_OK;
     }
@@ -75,14 +75,14 @@ static enum tr_rc judge_gap(struct verify *v, struct tr_range gap, struct tr_ver
         return rc;
     if (found) {
         ret->run_id = run.id;
-        judge(ret, TR_VERDICT_MISSING, "%llu events are not delivered: their run is %s%s%s",
+        judge(ret, TR_VERDICT_MISSING, "%llu rows are not delivered: their run is %s%s%s",
               (ull)rows, tr_run_state_name(run.state), run.error[0] == '\0' ? "" : ": ", run.error);
     } else if (!v->export->paused && gap.lo >= v->cursor) {
         if (ret->what == TR_VERDICT_OK)
-            judge(ret, TR_VERDICT_PENDING, "%llu events wait for their interval to end", (ull)rows);
+            judge(ret, TR_VERDICT_PENDING, "%llu rows wait for their interval to end", (ull)rows);
     } else {
         judge(ret, TR_VERDICT_MISSING,
-              "%llu events were never part of a run%s; a backfill delivers "
+              "%llu rows were never part of a run%s; a backfill delivers "
               "them",
               (ull)rows, v->export->paused ? " (the export is paused)" : "");
     }
@@ -146,7 +146,7 @@ static enum tr_rc judge_accounts(struct verify *v, bool countable, struct tr_ver
         if (t->known)
             tr_account_add(&ret->account, a);
     }
-    if (!countable)
+    if (!countable || v->export->schema->is_mutable)
         return TR_OK;
     if (simple && ret->what == TR_VERDICT_OK && ret->account.stored != ret->stored)
         judge(ret, TR_VERDICT_UNBALANCED, "the store counts %llu events, the runs account for %llu",
@@ -168,10 +168,14 @@ static enum tr_rc judge_there(struct verify *v, struct tr_verdict *ret, struct t
     for (size_t i = 0; i < v->n_tellings; i++)
         appended = appended || v->tellings[i].first_from != v->tellings[i].d.range.lo;
     if (ret->found_there < ret->expected_there)
-        judge(ret, TR_VERDICT_LOST_AT_TARGET,
-              "%llu delivered events are not at the destination any more (%llu of %llu found)",
-              (ull)(ret->expected_there - ret->found_there), (ull)ret->found_there,
-              (ull)ret->expected_there);
+        judge(
+            ret, TR_VERDICT_LOST_AT_TARGET,
+            v->export->schema->is_mutable
+                ? "%llu rows are not at the destination in their newest version (%llu of %llu "
+                  "found)"
+                : "%llu delivered events are not at the destination any more (%llu of %llu found)",
+            (ull)(ret->expected_there - ret->found_there), (ull)ret->found_there,
+            (ull)ret->expected_there);
     else if (ret->copies_there != 0 && !appended)
         judge(ret, TR_VERDICT_COPIES_AT_TARGET,
               "the destination has %llu rows too many: events that are there more than once",
@@ -181,11 +185,15 @@ static enum tr_rc judge_there(struct verify *v, struct tr_verdict *ret, struct t
 
 /* ---- a piece ---- */
 
-static void say_ok(struct tr_verdict *v)
+static void say_ok(struct tr_verdict *v, bool is_mutable)
 {
     const struct tr_account *a = &v->account;
 
-    if (v->stored == 0 && a->stored == 0)
+    if (is_mutable)
+        judge(v, TR_VERDICT_OK,
+              "%llu rows changed last in this interval; %llu were delivered, %llu rejected",
+              (ull)v->stored, (ull)(a->delivered + a->already_there), (ull)a->rejected);
+    else if (v->stored == 0 && a->stored == 0)
         judge(v, TR_VERDICT_OK, "no events");
     else
         judge(v, TR_VERDICT_OK,
@@ -199,8 +207,10 @@ static enum tr_rc judge_piece(struct verify *v, struct tr_range piece, struct tr
 {
     struct tr_range closed = { piece.lo, piece.hi < v->now ? piece.hi : v->now };
     /* What retention took is counted by whole minutes only. */
-    bool countable = closed.lo >= v->d->source->ops->floor(v->d->source) ||
-                     (closed.lo % TR_US_PER_MIN == 0 && closed.hi % TR_US_PER_MIN == 0);
+    bool is_mutable = v->export->schema->is_mutable;
+    bool held = is_mutable || closed.lo >= v->d->source->ops->floor(v->d->source);
+    bool countable =
+        !is_mutable && (held || (closed.lo % TR_US_PER_MIN == 0 && closed.hi % TR_US_PER_MIN == 0));
     enum tr_rc rc = TR_OK;
 
     *ret = (struct tr_verdict){ .range = piece, .what = TR_VERDICT_OK };
@@ -212,7 +222,10 @@ static enum tr_rc judge_piece(struct verify *v, struct tr_range piece, struct tr
     }
     if (countable)
         rc = count_stored(v->cx, v->d, v->export->project, closed, &ret->stored, err);
-    if (rc == TR_OK && closed.lo >= v->d->source->ops->floor(v->d->source))
+    else if (is_mutable) /* those that have not changed again since */
+        rc = count_planned(v->cx, v->d, v->export->project, v->export->schema, closed, &ret->stored,
+                           err);
+    if (rc == TR_OK && held)
         rc = judge_gaps(v, closed, ret, err);
     if (rc == TR_OK)
         rc = judge_accounts(v, countable, ret, err);
@@ -221,7 +234,7 @@ static enum tr_rc judge_piece(struct verify *v, struct tr_range piece, struct tr
     if (rc == TR_OK && ret->what == TR_VERDICT_OK && closed.hi < piece.hi)
         judge(ret, TR_VERDICT_PENDING, "the interval has not ended");
     if (rc == TR_OK && ret->what == TR_VERDICT_OK)
-        say_ok(ret);
+        say_ok(ret, is_mutable);
     return rc;
 }
 

@@ -1,8 +1,14 @@
 #include "identity/facts.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
-#define NAME(text) { text, sizeof(text) - 1 }
+#include "base/json_valid.h"
+
+#define NAME(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
 
 static const struct tr_str names[TR_FACTS] = {
     [TR_FACT_SET] = NAME("$set"),
@@ -64,42 +70,82 @@ static const struct tr_str names[TR_FACTS] = {
     [TR_FACT_SCCID] = NAME("sccid"),
 };
 
-/* Names by a hash of their length and ends: nearly every other key of an event meets an empty
- * place. */
-enum { SLOTS = 1024, SHORTEST = 3, LONGEST = 23 };
+/* Names by a hash of their length and ends: most other keys of an event meet an empty place. */
+enum { SLOTS = 256, SHORTEST = 3, LONGEST = 23 };
 
-static uint8_t slots[SLOTS]; /* 1 + a fact; 0: none */
+_Static_assert(LONGEST <= 24, "two ends and the eight bytes between them are the whole name");
+
+static struct slot {
+    uint64_t head, tail;
+    uint8_t n, fact; /* n == 0: an empty place */
+} slots[SLOTS];
+static char quoted[TR_FACTS][LONGEST + 3];
+static char initial[TR_FACTS][LONGEST + 13];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static inline size_t slot_of(struct tr_str s)
+static inline uint64_t load(const char *p, size_t n)
 {
-    uint32_t head = 0, tail = 0;
+    uint64_t word = 0;
 
-    memcpy(&head, s.p, SHORTEST);
-    memcpy(&tail, s.p + s.n - SHORTEST, SHORTEST);
-    uint32_t h = (head * UINT32_C(0x9E3779B1)) ^ (tail * UINT32_C(0x85EBCA77)) ^
-                 (uint32_t)s.n * UINT32_C(0xC2B2AE3D);
-    return (h ^ h >> 15) & (SLOTS - 1);
+    memcpy(&word, p, n);
+    return word;
+}
+
+/* The first and the last bytes, at most eight of each; they overlap in short names. */
+static inline void ends_of(struct tr_str s, uint64_t *ret_head, uint64_t *ret_tail)
+{
+    if (s.n >= 8) {
+        *ret_head = load(s.p, 8);
+        *ret_tail = load(s.p + s.n - 8, 8);
+    } else if (s.n >= 4) {
+        *ret_head = load(s.p, 4);
+        *ret_tail = load(s.p + s.n - 4, 4);
+    } else { /* SHORTEST */
+        *ret_head = load(s.p, 2);
+        *ret_tail = load(s.p + s.n - 2, 2);
+    }
+}
+
+static inline size_t slot_of(uint64_t head, uint64_t tail, size_t n)
+{
+    uint64_t h = (head ^ n) * UINT64_C(0x9E3779B97F4A7C15) ^ tail * UINT64_C(0xC2B2AE3D27D4EB4F);
+
+    return (size_t)(h >> 48) & (SLOTS - 1);
 }
 
 static void fill_slots(void)
 {
     for (size_t i = 0; i < TR_FACTS; i++) {
-        size_t at = slot_of(names[i]);
-        while (slots[at] != 0)
+        (void)snprintf(quoted[i], sizeof(quoted[i]), "\"%s\"", names[i].p);
+        (void)snprintf(initial[i], sizeof(initial[i]), "\"$initial_%s\"",
+                       names[i].p + (names[i].p[0] == '$'));
+        uint64_t head, tail;
+        ends_of(names[i], &head, &tail);
+        size_t at = slot_of(head, tail, names[i].n);
+        while (slots[at].n != 0)
             at = (at + 1) & (SLOTS - 1);
-        slots[at] = (uint8_t)(i + 1);
+        slots[at] = (struct slot){ head, tail, (uint8_t)names[i].n, (uint8_t)i };
     }
+}
+
+/* head and tail are known to be equal. */
+static inline bool same_middle(const char *a, const char *b, size_t n)
+{
+    return n <= 16 || load(a + 8, 8) == load(b + 8, 8);
 }
 
 static enum tr_fact find(struct tr_str name)
 {
+    uint64_t head, tail;
+
     if (name.n < SHORTEST || name.n > LONGEST)
         return TR_FACTS;
-    for (size_t at = slot_of(name); slots[at] != 0; at = (at + 1) & (SLOTS - 1)) {
-        size_t i = slots[at] - 1U;
-        if (names[i].n == name.n && memcmp(names[i].p, name.p, name.n) == 0)
-            return (enum tr_fact)i;
+    ends_of(name, &head, &tail);
+    for (size_t at = slot_of(head, tail, name.n); slots[at].n != 0; at = (at + 1) & (SLOTS - 1)) {
+        const struct slot *s = &slots[at];
+        if (s->head == head && s->tail == tail && s->n == name.n &&
+            same_middle(names[s->fact].p, name.p, name.n))
+            return (enum tr_fact)s->fact;
     }
     return TR_FACTS;
 }
@@ -115,34 +161,71 @@ struct tr_str tr_fact_name(enum tr_fact which)
     return names[which];
 }
 
+struct tr_str tr_fact_quoted(enum tr_fact which)
+{
+    (void)pthread_once(&once, fill_slots);
+    return tr_str_of(quoted[which]);
+}
+
+struct tr_str tr_fact_initial(enum tr_fact which)
+{
+    (void)pthread_once(&once, fill_slots);
+    return tr_str_of(initial[which]);
+}
+
 /* The name of a member; with an escape in it ("\u0024set"), its text in room. */
 static struct tr_str name_of(const struct tr_json_value *key, char room[6 * LONGEST])
 {
     if ((key->flags & TR_JSON_ESCAPES) == 0)
         return (struct tr_str){ key->raw.p + 1, key->raw.n - 2 };
-    if (key->raw.n > 6 * LONGEST)
+    if (key->raw.n - 2 > 6 * LONGEST)
         return (struct tr_str){ room, 0 };
     return (struct tr_str){ room, tr_json_text_copy(key, room) };
 }
 
 void tr_facts_read(struct tr_str properties, struct tr_facts *ret)
 {
-    struct tr_json j;
+    struct tr_json_valid walk;
     struct tr_json_value key;
     struct tr_json_value value;
     char room[6 * LONGEST];
-    bool more;
 
     (void)pthread_once(&once, fill_slots);
     ret->present = 0;
-    tr_json_init(&j, properties);
-    if (tr_json_open_object(&j, NULL) != TR_OK)
+    if (!tr_json_valid_object(&walk, properties))
         return;
-    while (tr_json_member(&j, &key, &value, &more, NULL) == TR_OK && more) {
+    while (tr_json_valid_member(&walk, &key, &value)) {
         enum tr_fact which = find(name_of(&key, room));
         if (which == TR_FACTS)
             continue;
         ret->v[which] = value;
         ret->present |= UINT64_C(1) << which;
     }
+}
+
+/* Properties of servers' operating systems say nothing about a person. */
+static bool is_server_side(const struct tr_facts *f)
+{
+    static const char *const libs[] = {
+        "posthog-python", "posthog-node", "posthog-go",     "posthog-ruby",        "posthog-php",
+        "posthog-java",   "posthog-rs",   "posthog-elixir", "posthog-dotnet",      "posthog-server",
+        "posthog-rust",   "posthog-perl", "posthog-edge",   "posthog-convex-node",
+    };
+    const struct tr_json_value *lib = tr_fact(f, TR_FACT_LIB);
+
+    if (lib == NULL || lib->type != TR_JSON_STRING)
+        return false;
+    for (size_t i = 0; i < sizeof(libs) / sizeof(libs[0]); i++)
+        if (tr_json_text_is(lib, tr_str_of(libs[i])))
+            return true;
+    return false;
+}
+
+uint64_t tr_facts_automatic(const struct tr_facts *f)
+{
+    uint64_t bits = f->present & ~((UINT64_C(1) << TR_FACT_AUTOMATIC) - 1);
+    uint64_t os = UINT64_C(1) << TR_FACT_OS | UINT64_C(1) << TR_FACT_OS_NAME |
+                  UINT64_C(1) << TR_FACT_OS_VERSION;
+
+    return (bits & os) != 0 && is_server_side(f) ? bits & ~os : bits;
 }

@@ -1,7 +1,8 @@
 /* What an event's properties say about people, groups and sessions: one walk finds it all.
  *
  * Everything here is views into the properties, which must be a valid JSON object (capture saw to
- * that). Of two members with one name the last one counts.
+ * that). Of two members with one name the last one counts. Of a value's flags only TR_JSON_ESCAPES
+ * is told (base/json_valid.h).
  */
 #ifndef TR_IDENTITY_FACTS_H
 #define TR_IDENTITY_FACTS_H
@@ -88,8 +89,17 @@ static inline const struct tr_json_value *tr_fact(const struct tr_facts *f, enum
 
 void tr_facts_read(struct tr_str properties, struct tr_facts *ret);
 
+/* Bits of the automatic properties that are there and say something about a person: a server's own
+ * operating system does not. */
+uint64_t tr_facts_automatic(const struct tr_facts *f);
+
 /* The property's name, as clients send it: "$browser". */
 struct tr_str tr_fact_name(enum tr_fact which);
+
+/* The same in JSON, quotes included: "\"$browser\""; and that of an automatic property's first
+ * value: "\"$initial_browser\"". */
+struct tr_str tr_fact_quoted(enum tr_fact which);
+struct tr_str tr_fact_initial(enum tr_fact which);
 
 /* TR_FACTS when the name means nothing here. */
 enum tr_fact tr_fact_find(struct tr_str name);

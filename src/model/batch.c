@@ -1,5 +1,7 @@
 #include "model/batch.h"
 
+#include <stdlib.h>
+
 size_t tr_type_width(enum tr_type type)
 {
     switch (type) {
@@ -28,6 +30,38 @@ tr_column_mask tr_schema_identity(const struct tr_schema *s)
         if (s->columns[i].role != TR_ROLE_PLAIN)
             mask |= (tr_column_mask)1 << i;
     return mask;
+}
+
+void *tr_batch_arrays(struct tr_batch *b, const struct tr_schema *schema, tr_column_mask columns)
+{
+    size_t row = sizeof(*b->flags) + sizeof(*b->inserted_at);
+
+    for (size_t i = 0; i < schema->n; i++)
+        if ((columns >> i & 1) != 0)
+            row += tr_type_width(schema->columns[i].type);
+    char *memory = malloc(row * TR_BATCH_ROWS);
+    if (memory == NULL)
+        return NULL;
+
+    *b = (struct tr_batch){ .schema = schema };
+    char *p = memory;
+    b->inserted_at = (int64_t *)(void *)p;
+    p += TR_BATCH_ROWS * sizeof(*b->inserted_at);
+    for (size_t i = 0; i < schema->n; i++) {
+        if ((columns >> i & 1) == 0 || tr_type_width(schema->columns[i].type) % 8 != 0)
+            continue;
+        b->col[i].u8 = (uint8_t *)p;
+        p += TR_BATCH_ROWS * tr_type_width(schema->columns[i].type);
+    }
+    b->flags = (uint32_t *)(void *)p;
+    p += TR_BATCH_ROWS * sizeof(*b->flags);
+    for (size_t i = 0; i < schema->n; i++) {
+        if ((columns >> i & 1) == 0 || tr_type_width(schema->columns[i].type) % 8 == 0)
+            continue;
+        b->col[i].u8 = (uint8_t *)p;
+        p += TR_BATCH_ROWS * tr_type_width(schema->columns[i].type);
+    }
+    return memory;
 }
 
 static void compact(void *array, size_t item, const bool *keep, size_t rows)

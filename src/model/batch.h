@@ -39,6 +39,10 @@ size_t tr_type_width(enum tr_type type);
 /* The schema's key and version columns. */
 tr_column_mask tr_schema_identity(const struct tr_schema *s);
 
+/* Arrays for TR_BATCH_ROWS rows of these columns, in one piece of memory that the caller frees;
+ * NULL without memory. */
+void *tr_batch_arrays(struct tr_batch *b, const struct tr_schema *schema, tr_column_mask columns);
+
 /* Keeps the rows whose keep[i] is set, in order; every present column is compacted in place. */
 void tr_batch_keep(struct tr_batch *b, const bool *keep);
 

@@ -24,8 +24,11 @@ enum {
     TR_EVENT_JSON_DEEP = 1 << 3,      /* properties nest over 100 levels */
     TR_EVENT_JSON_BIG_INT = 1 << 4,   /* properties hold an integer outside int64 */
     TR_EVENT_TEXT_NUL = 1 << 5,       /* event or distinct_id holds a NUL byte */
-    TR_EVENT_HISTORICAL = 1 << 8,     /* sent with historical_migration */
-    TR_EVENT_MADE_UUID = 1 << 9,      /* the client gave no valid uuid */
+    /* Nobody has looked: all of it may be there (rows of other models). */
+    TR_EVENT_UNKNOWN = TR_EVENT_JSON_NUL | TR_EVENT_JSON_SURROGATE | TR_EVENT_JSON_WIDE |
+                       TR_EVENT_JSON_DEEP | TR_EVENT_JSON_BIG_INT | TR_EVENT_TEXT_NUL,
+    TR_EVENT_HISTORICAL = 1 << 8, /* sent with historical_migration */
+    TR_EVENT_MADE_UUID = 1 << 9,  /* the client gave no valid uuid */
 };
 
 struct tr_event {

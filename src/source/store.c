@@ -4,14 +4,18 @@
 
 #include "os/clock.h"
 
+enum { ROW_BYTES = 512 };
+
 struct store_source {
     struct tr_source base; /* first */
     struct tr_store *store;
 };
 
+/* Of events, or of a mutable model. */
 struct store_stream {
     struct tr_stream base; /* first */
-    struct tr_store_reader *reader;
+    struct tr_store_reader *events;
+    struct tr_store_rows *rows;
 };
 
 static struct tr_store *store_of(struct tr_source *s)
@@ -33,16 +37,21 @@ static enum tr_rc may_go_on(const struct tr_ctx *cx, struct tr_err *err)
 static enum tr_rc stream_next(const struct tr_ctx *cx, struct tr_stream *s, struct tr_batch **ret,
                               struct tr_err *err)
 {
+    struct store_stream *stream = (struct store_stream *)(void *)s;
     enum tr_rc rc = may_go_on(cx, err);
 
-    return rc == TR_OK ? tr_store_next(((struct store_stream *)(void *)s)->reader, ret, err) : rc;
+    if (rc != TR_OK)
+        return rc;
+    return stream->rows != NULL ? tr_store_rows_next(stream->rows, ret, err)
+                                : tr_store_next(stream->events, ret, err);
 }
 
 static void stream_close(struct tr_stream *s)
 {
     if (s == NULL)
         return;
-    tr_store_read_close(((struct store_stream *)(void *)s)->reader);
+    tr_store_read_close(((struct store_stream *)(void *)s)->events);
+    tr_store_rows_close(((struct store_stream *)(void *)s)->rows);
     free(s);
 }
 
@@ -72,6 +81,12 @@ static enum tr_rc plan(const struct tr_ctx *cx, struct tr_source *s, int32_t pro
 
     if (rc != TR_OK)
         return rc;
+    /* Rows of the other models are not weighed: they are taken for so many bytes each. */
+    if (schema->is_mutable)
+        return tr_store_rows_plan(store_of(s), schema, project, range,
+                                  max_bytes / ROW_BYTES < max_rows ? max_bytes / ROW_BYTES
+                                                                   : max_rows,
+                                  ret, cap, ret_n, ret_covered_hi, err);
     return tr_store_plan(store_of(s), project, range, max_rows, max_bytes, ret, cap, ret_n,
                          ret_covered_hi, err);
 }
@@ -84,17 +99,16 @@ static enum tr_rc read_range(const struct tr_ctx *cx, struct tr_source *s, int32
 
     if (rc != TR_OK)
         return rc;
-    if (schema->model != TR_MODEL_EVENTS)
-        return tr_fail(err, TR_INVALID, "source.no_such_model", NULL,
-                       "the embedded store has no model %s", schema->name);
-
     struct store_stream *stream = calloc(1, sizeof(*stream));
     if (stream == NULL)
         return tr_fail_oom(err);
     stream->base.ops = &stream_ops;
-    if (tr_store_read(store_of(s), project, range, columns, &stream->reader, err) != TR_OK) {
+    rc = schema->is_mutable
+             ? tr_store_rows_read(store_of(s), schema, project, range, columns, &stream->rows, err)
+             : tr_store_read(store_of(s), project, range, columns, &stream->events, err);
+    if (rc != TR_OK) {
         free(stream);
-        return tr_wrap(err, "read events");
+        return tr_wrap(err, "read %s", schema->name);
     }
     *ret = &stream->base;
     return TR_OK;
@@ -110,6 +124,9 @@ static enum tr_rc extent(struct tr_source *s, int32_t project, const struct tr_s
                          struct tr_range range, bool *ret_any, int64_t *ret_first,
                          int64_t *ret_last, struct tr_err *err)
 {
+    if (schema->is_mutable)
+        return tr_store_rows_extent(store_of(s), schema, project, range, ret_any, ret_first,
+                                    ret_last, err);
     return tr_store_extent(store_of(s), project, range, ret_any, ret_first, ret_last, err);
 }
 

@@ -14,6 +14,12 @@ struct block_head {
     uint16_t event_format;
 };
 
+/* From format 2 on. */
+struct block_more {
+    uint32_t events_bytes;
+    uint32_t persons;
+};
+
 uint32_t block_crc(const struct block_row *row, struct tr_str data)
 {
     struct {
@@ -23,14 +29,16 @@ uint32_t block_crc(const struct block_row *row, struct tr_str data)
     return tr_crc32c(tr_crc32c(0, &said, sizeof(said)), data.p, data.n);
 }
 
-enum tr_rc block_pack(ZSTD_CCtx *z, struct tr_str raw, struct block_row *row, struct tr_buf *out,
-                      struct tr_err *err)
+enum tr_rc block_pack(ZSTD_CCtx *z, struct tr_str raw, const struct block_layout *layout,
+                      struct block_row *row, struct tr_buf *out, struct tr_err *err)
 {
     struct block_head h = { BLOCK_MAGIC, BLOCK_FORMAT, TR_EVENT_FORMAT };
+    struct block_more more = { (uint32_t)layout->events_bytes, (uint32_t)layout->persons };
     size_t bound = ZSTD_compressBound(raw.n);
 
     tr_buf_clear(out);
     tr_buf_add(out, &h, sizeof(h));
+    tr_buf_add(out, &more, sizeof(more));
     char *p = tr_buf_reserve(out, bound);
     if (p == NULL)
         return tr_fail_oom(err);
@@ -70,10 +78,13 @@ static bool events_sound(const struct block_row *row, struct tr_str raw)
     return n > 0 && n == row->n && last == row->hi;
 }
 
-enum tr_rc block_unpack(ZSTD_DCtx *z, const struct block_row *row, struct tr_str data,
-                        struct tr_buf *out, struct tr_err *err)
+/* The head, and where the frame begins. */
+static enum tr_rc read_head(const struct block_row *row, struct tr_str data,
+                            struct block_layout *ret, struct tr_str *ret_frame, struct tr_err *err)
 {
     struct block_head h;
+    struct block_more more = { (uint32_t)row->raw_bytes, 0 };
+    size_t n = sizeof(h);
 
     if (data.n < sizeof(h) || row->crc != block_crc(row, data))
         return damaged(row, "its checksum is wrong", err);
@@ -85,19 +96,55 @@ enum tr_rc block_unpack(ZSTD_DCtx *z, const struct block_row *row, struct tr_str
                        "start the version of tailrace that wrote it, or a later one",
                        "block format %u with events of format %u; this program knows %d and %d",
                        h.format, h.event_format, BLOCK_FORMAT, TR_EVENT_FORMAT);
-    const char *frame = data.p + sizeof(h);
-    size_t frame_n = data.n - sizeof(h);
-    if (row->raw_bytes > BLOCK_MOST || ZSTD_getFrameContentSize(frame, frame_n) != row->raw_bytes)
+    if (h.format > 1) {
+        if (data.n - n < sizeof(more))
+            return damaged(row, "it is too short", err);
+        memcpy(&more, data.p + n, sizeof(more));
+        n += sizeof(more);
+    }
+    *ret = (struct block_layout){ more.events_bytes, more.persons };
+    *ret_frame = (struct tr_str){ data.p + n, data.n - n };
+    if (more.events_bytes > row->raw_bytes ||
+        (h.format > 1 && row->raw_bytes - more.events_bytes < block_numbers_bytes(row->n)))
+        return damaged(row, "its parts do not fit", err);
+    return TR_OK;
+}
+
+/* Every number is that of a person. */
+static bool numbers_sound(const struct block_row *row, struct tr_str raw,
+                          const struct block_layout *l)
+{
+    if (l->events_bytes == raw.n)
+        return true;
+    for (uint32_t i = 0; i < row->n; i++) {
+        uint32_t number;
+        memcpy(&number, raw.p + l->events_bytes + i * sizeof(number), sizeof(number));
+        if (number > l->persons)
+            return false;
+    }
+    return true;
+}
+
+enum tr_rc block_unpack(ZSTD_DCtx *z, const struct block_row *row, struct tr_str data,
+                        struct tr_buf *out, struct block_layout *ret, struct tr_err *err)
+{
+    struct tr_str frame = { NULL, 0 };
+
+    if (read_head(row, data, ret, &frame, err) != TR_OK)
+        return err == NULL ? TR_REFUSED : err->rc;
+    if (row->raw_bytes > BLOCK_MOST || ZSTD_getFrameContentSize(frame.p, frame.n) != row->raw_bytes)
         return damaged(row, "its size is not what it says", err);
     tr_buf_clear(out);
     char *p = tr_buf_reserve(out, row->raw_bytes + 1);
     if (p == NULL)
         return tr_fail_oom(err);
-    size_t n = ZSTD_decompressDCtx(z, p, row->raw_bytes, frame, frame_n);
+    size_t n = ZSTD_decompressDCtx(z, p, row->raw_bytes, frame.p, frame.n);
     if (ZSTD_isError(n) || n != row->raw_bytes)
         return damaged(row, ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is too short", err);
     tr_buf_used(out, n);
-    if (!events_sound(row, tr_buf_view(out)))
+    if (!events_sound(row, (struct tr_str){ p, ret->events_bytes }))
         return damaged(row, "its events are not what it says", err);
+    if (!numbers_sound(row, tr_buf_view(out), ret))
+        return damaged(row, "an event belongs to a person who is not there", err);
     return TR_OK;
 }

@@ -5,8 +5,6 @@
 
 #include "os/kill.h"
 
-enum { SCHEMA = 1 };
-
 #define SETTINGS                                                                                   \
     "PRAGMA page_size = 32768; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"              \
     "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -2048;"                                    \
@@ -19,6 +17,14 @@ enum { SCHEMA = 1 };
     " lo INTEGER NOT NULL, hi INTEGER NOT NULL, raw_bytes INTEGER NOT NULL,"                       \
     " crc INTEGER NOT NULL, data BLOB NOT NULL);"                                                  \
     "CREATE UNIQUE INDEX blocks_at ON blocks(project, hi, lo, n, raw_bytes, crc);"
+
+/* The bytes of events alone, by which chunks are planned. */
+#define EVENTS_BYTES                                                                               \
+    "ALTER TABLE blocks ADD COLUMN events_bytes INTEGER NOT NULL DEFAULT 0;"                       \
+    "UPDATE blocks SET events_bytes = raw_bytes; DROP INDEX blocks_at;"                            \
+    "CREATE UNIQUE INDEX blocks_at ON blocks(project, hi, lo, n, raw_bytes, crc, events_bytes);"
+
+static const char *const steps[] = { MAKE, EVENTS_BYTES };
 
 static enum tr_rc meta_get(sqlite3 *db, const char *key, int64_t *ret, struct tr_err *err)
 {
@@ -77,11 +83,12 @@ static enum tr_rc open_writer(struct blocks *b, uint32_t epoch, struct tr_err *e
 {
     if (store_sql_open(b->path, true, &b->db, err) != TR_OK ||
         store_sql_exec(b->db, SETTINGS, err) != TR_OK ||
-        store_sql_schema(b->db, "blocks.db", SCHEMA, MAKE, err) != TR_OK ||
-        store_sql_prepare(b->db,
-                          "INSERT INTO blocks(project, n, lo, hi, raw_bytes, crc, data)"
-                          " VALUES(?,?,?,?,?,?,?)",
-                          &b->insert, err) != TR_OK ||
+        store_sql_schema(b->db, "blocks.db", steps, 2, err) != TR_OK ||
+        store_sql_prepare(
+            b->db,
+            "INSERT INTO blocks(project, n, lo, hi, raw_bytes, crc, data, events_bytes)"
+            " VALUES(?,?,?,?,?,?,?,?)",
+            &b->insert, err) != TR_OK ||
         store_sql_prepare(b->db, "REPLACE INTO meta VALUES(?, ?)", &b->set, err) != TR_OK ||
         check_epoch(b, epoch, err) != TR_OK)
         return err->rc;
@@ -123,10 +130,10 @@ enum tr_rc blocks_begin(struct blocks *b, struct tr_err *err)
     return store_sql_exec(b->db, "BEGIN IMMEDIATE", err);
 }
 
-enum tr_rc blocks_add(struct blocks *b, struct tr_str raw, struct block_row *row,
-                      struct tr_err *err)
+enum tr_rc blocks_add(struct blocks *b, struct tr_str raw, const struct block_layout *layout,
+                      struct block_row *row, struct tr_err *err)
 {
-    if (block_pack(b->zstd, raw, row, &b->packed, err) != TR_OK)
+    if (block_pack(b->zstd, raw, layout, row, &b->packed, err) != TR_OK)
         return err->rc;
     (void)sqlite3_bind_int64(b->insert, 1, row->project);
     (void)sqlite3_bind_int64(b->insert, 2, row->n);
@@ -135,6 +142,7 @@ enum tr_rc blocks_add(struct blocks *b, struct tr_str raw, struct block_row *row
     (void)sqlite3_bind_int64(b->insert, 5, (int64_t)row->raw_bytes);
     (void)sqlite3_bind_int64(b->insert, 6, row->crc);
     (void)sqlite3_bind_blob64(b->insert, 7, b->packed.p, b->packed.n, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(b->insert, 8, (int64_t)layout->events_bytes);
     if (store_sql_run(b->insert, err) != TR_OK)
         return err->rc;
     b->next.events += row->n;

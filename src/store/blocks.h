@@ -47,8 +47,9 @@ void blocks_close(struct blocks *b);
 /* ---- the sealer ---- */
 
 TR_MUST_USE enum tr_rc blocks_begin(struct blocks *b, struct tr_err *err);
-/* raw: events of row->project; row says n, lo and hi. */
-TR_MUST_USE enum tr_rc blocks_add(struct blocks *b, struct tr_str raw, struct block_row *row,
+/* raw: events of row->project and who they belong to; row says n, lo and hi. */
+TR_MUST_USE enum tr_rc blocks_add(struct blocks *b, struct tr_str raw,
+                                  const struct block_layout *layout, struct block_row *row,
                                   struct tr_err *err);
 /* Durable when it returns. Ends the transaction, whatever happens. */
 TR_MUST_USE enum tr_rc blocks_commit(struct blocks *b, uint64_t sealed_seq, int64_t sealed_through,
@@ -73,11 +74,12 @@ TR_MUST_USE enum tr_rc blocks_find_last(struct blocks_reader *r, int32_t project
                                         struct block_row *ret, struct tr_err *err);
 /* Its events, verified; out is cleared first. */
 TR_MUST_USE enum tr_rc blocks_load(struct blocks_reader *r, const struct block_row *row,
-                                   struct tr_buf *out, struct tr_err *err);
+                                   struct tr_buf *out, struct block_layout *ret,
+                                   struct tr_err *err);
 
-/* For one row of "SELECT id, project, n, lo, hi, raw_bytes, crc": */
+/* For one row of "SELECT " BLOCKS_ROW: */
 void blocks_row(sqlite3_stmt *q, struct block_row *ret);
-#define BLOCKS_ROW "id, project, n, lo, hi, raw_bytes, crc"
+#define BLOCKS_ROW "id, project, n, lo, hi, raw_bytes, crc, events_bytes"
 TR_MUST_USE enum tr_rc blocks_read_totals(sqlite3 *db, struct blocks_totals *ret,
                                           struct tr_err *err);
 

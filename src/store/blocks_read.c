@@ -91,6 +91,7 @@ void blocks_row(sqlite3_stmt *q, struct block_row *ret)
         .hi = sqlite3_column_int64(q, 4),
         .raw_bytes = (uint64_t)sqlite3_column_int64(q, 5),
         .crc = (uint32_t)sqlite3_column_int64(q, 6),
+        .events_bytes = (uint64_t)sqlite3_column_int64(q, 7),
     };
 }
 
@@ -134,7 +135,7 @@ enum tr_rc blocks_find_last(struct blocks_reader *r, int32_t project, struct tr_
 }
 
 enum tr_rc blocks_load(struct blocks_reader *r, const struct block_row *row, struct tr_buf *out,
-                       struct tr_err *err)
+                       struct block_layout *ret, struct tr_err *err)
 {
     bool found;
 
@@ -146,7 +147,8 @@ enum tr_rc blocks_load(struct blocks_reader *r, const struct block_row *row, str
                        "block %lld went while it was looked for", (long long)row->id);
     struct tr_str data = { sqlite3_column_blob(r->data, 0),
                            (size_t)sqlite3_column_bytes(r->data, 0) };
-    enum tr_rc rc = data.p == NULL ? tr_fail_oom(err) : block_unpack(r->zstd, row, data, out, err);
+    enum tr_rc rc =
+        data.p == NULL ? tr_fail_oom(err) : block_unpack(r->zstd, row, data, out, ret, err);
     (void)sqlite3_reset(r->data);
     return rc;
 }

@@ -194,8 +194,8 @@ static void publish(struct commit *c)
     for (size_t i = 0; i < c->n_heads; i++) {
         const struct record_head *h = c->heads[i];
         bytes += record_size(h);
-        events += h->events;
-        if (h->events > 0) {
+        events += record_stored(h);
+        if (record_stored(h) > 0) {
             first = first == 0 ? h->first_stamp : first;
             last = h->last_stamp;
         }
@@ -261,7 +261,7 @@ static enum tr_rc store_groups(struct commit *c, struct tr_group *list, struct t
     enum tr_rc rc = TR_OK;
     for (struct tr_group *g = list; g != NULL && rc == TR_OK; g = g->next) {
         g->received_at = received_at;
-        rc = take_group(c, g, err);
+        rc = g->command ? commit_command(c, g->rows.p, g->rows.n, err) : take_group(c, g, err);
     }
     if (rc == TR_OK)
         rc = commit_close_record(c, true, err);

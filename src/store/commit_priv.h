@@ -34,6 +34,8 @@ TR_MUST_USE enum tr_rc commit_counter(struct commit *c, int32_t project, size_t 
 /* Adds a stamped event to the open record and moves to the next stamp. */
 TR_MUST_USE enum tr_rc commit_event(struct commit *c, const char *p, size_t size,
                                     struct tr_err *err);
+/* A record of its own with one event that no client sent, stamped here. */
+TR_MUST_USE enum tr_rc commit_command(struct commit *c, char *p, size_t size, struct tr_err *err);
 /* Nothing to do when none is open. */
 TR_MUST_USE enum tr_rc commit_close_record(struct commit *c, bool ends_commit, struct tr_err *err);
 /* A record of its own that closes the clock through c->stamp. */

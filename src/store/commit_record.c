@@ -34,11 +34,11 @@ static enum tr_rc add_head(struct commit *c, const struct record_head *h, struct
     return TR_OK;
 }
 
-static enum tr_rc open_record(struct commit *c, struct tr_err *err)
+static enum tr_rc open_record(struct commit *c, enum record_type type, struct tr_err *err)
 {
     c->head = (struct record_head){
         .magic = RECORD_MAGIC,
-        .type = RECORD_GROUP,
+        .type = (uint16_t)type,
         .events_crc = c->s->salt,
         .seq = c->next_seq,
         .commit = c->commit,
@@ -101,7 +101,8 @@ static struct record_counter *find_counter(struct commit *c, int32_t project)
 
 static bool has_room(const struct commit *c, size_t event_bytes)
 {
-    if (counts_minute(c->stamp) != counts_minute(c->head.first_stamp))
+    if (c->head.type != RECORD_GROUP ||
+        counts_minute(c->stamp) != counts_minute(c->head.first_stamp))
         return false;
     return c->head.events_bytes == 0 || c->head.events_bytes + event_bytes <= RECORD_BYTES;
 }
@@ -113,7 +114,7 @@ enum tr_rc commit_counter(struct commit *c, int32_t project, size_t event_bytes,
         commit_close_record(c, false, err) != TR_OK)
         return err->rc;
     for (;;) {
-        if (c->record == NULL && open_record(c, err) != TR_OK)
+        if (c->record == NULL && open_record(c, RECORD_GROUP, err) != TR_OK)
             return err->rc;
         *ret = find_counter(c, project);
         if (*ret != NULL)
@@ -137,6 +138,14 @@ enum tr_rc commit_event(struct commit *c, const char *p, size_t size, struct tr_
     c->head.last_stamp = c->stamp;
     c->stamp++;
     return TR_OK;
+}
+
+enum tr_rc commit_command(struct commit *c, char *p, size_t size, struct tr_err *err)
+{
+    if (commit_close_record(c, false, err) != TR_OK || open_record(c, RECORD_COMMAND, err) != TR_OK)
+        return err->rc;
+    tr_event_stamp(p, c->stamp);
+    return commit_event(c, p, size, err);
 }
 
 enum tr_rc commit_add_fence(struct commit *c, struct tr_err *err)

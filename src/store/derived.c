@@ -1,162 +1,330 @@
 #include "store/derived.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
+#include "model/event.h"
+#include "os/clock.h"
 #include "os/kill.h"
 
 enum {
-    SCHEMA = 1,
-    IDLE_RECORDS =
-        4096, /* records without counters, after which the position is written all the same */
+    SLICE_BYTES = 4 << 20,    /* of journal applied before others get the lock */
+    COMMIT_BYTES = 256 << 20, /* of journal that a start may have to apply again */
+    IDLE_RECORDS = 4096, /* that change nothing, after which the position is written all the same */
+    WAL_PAGES_MOST = 65536, /* 256 MiB: then the commit itself makes the log shorter */
 };
 
-enum tr_rc derived_open(struct derived *d, const char *path, struct tr_err *err)
+static const char *const steps[] = {
+    "CREATE TABLE applied(name TEXT PRIMARY KEY, seq INTEGER NOT NULL,"
+    " through INTEGER NOT NULL) WITHOUT ROWID;" COUNTS_SCHEMA,
+    "UPDATE applied SET name = 'journal' WHERE name = 'counts';"
+    "INSERT INTO applied SELECT 'asof', seq, through FROM applied;" STATE_SCHEMA,
+};
+enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
+
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 {
-    *d = (struct derived){ 0 };
-    (void)pthread_mutex_init(&d->lock, NULL);
-    tr_buf_init(&d->prefix,
-                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
-    enum tr_rc rc = store_sql_open(path, true, &d->db, err);
+    struct derived *d = arg;
+
+    (void)db;
+    (void)name;
+    d->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *err)
+{
+    int64_t seq = 0;
+    int64_t asof_from = 0;
+    enum tr_rc rc = store_sql_open(d->path, true, &d->db, err);
+
     if (rc == TR_OK)
         rc = store_sql_exec(d->db,
                             "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;"
                             "PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;"
-                            "PRAGMA journal_size_limit = 16777216",
+                            "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864",
                             err);
     if (rc == TR_OK)
-        rc = store_sql_schema(d->db, "state.db", SCHEMA,
-                              "CREATE TABLE applied(name TEXT PRIMARY KEY, seq INTEGER NOT NULL,"
-                              " through INTEGER NOT NULL) WITHOUT ROWID;" COUNTS_SCHEMA,
-                              err);
-    int64_t seq = 0;
-    int64_t through = 0;
+        rc = store_sql_schema(d->db, "state.db", steps, STEPS, err);
     if (rc == TR_OK)
-        rc = store_sql_int64(d->db, "SELECT seq FROM applied WHERE name = 'counts'", 0, &seq, err);
+        rc = store_sql_int64(d->db, "SELECT seq FROM applied WHERE name = 'journal'", 0, &seq, err);
     if (rc == TR_OK)
-        rc = store_sql_int64(d->db, "SELECT through FROM applied WHERE name = 'counts'", 0,
-                             &through, err);
+        rc = store_sql_int64(d->db, "SELECT through FROM applied WHERE name = 'journal'", 0,
+                             &d->through, err);
     if (rc == TR_OK)
-        rc = store_sql_prepare(d->db, "REPLACE INTO applied VALUES('counts', ?, ?)",
+        rc = store_sql_int64(d->db, "SELECT seq FROM applied WHERE name = 'asof'", 0, &asof_from,
+                             err);
+    if (rc == TR_OK)
+        rc = store_sql_prepare(d->db, "REPLACE INTO applied VALUES('journal', ?, ?)",
                                &d->set_applied, err);
     if (rc == TR_OK)
         rc = counts_new(d->db, &d->counts, err);
-    if (rc != TR_OK) {
+    if (rc == TR_OK)
+        rc = state_new(d->db, cache_bytes, &d->state, err);
+    if (rc == TR_OK)
+        rc = store_sql_open(d->path, true, &d->checkpointer, err);
+    if (rc != TR_OK)
+        return rc;
+    (void)sqlite3_wal_hook(d->db, on_commit, d);
+    d->applied_seq = (uint64_t)seq;
+    d->asof_from = (uint64_t)asof_from;
+    return TR_OK;
+}
+
+enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes, int64_t commit_us,
+                        struct tr_err *err)
+{
+    *d = (struct derived){ .dirty_most = cache_bytes / 4, .commit_us = commit_us };
+    (void)pthread_mutex_init(&d->lock, NULL);
+    tr_buf_init(&d->prefix,
+                sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
+    tr_buf_init(&d->events, (size_t)RECORD_EVENT + RECORD_BYTES);
+    d->path = strdup(path);
+    if (d->path == NULL ? tr_fail_oom(err) != TR_OK : open_db(d, cache_bytes, err) != TR_OK) {
         derived_close(d);
         return tr_wrap(err, "state.db");
     }
-    d->applied_seq = (uint64_t)seq;
+    d->committed_at = tr_clock_boot_us();
     atomic_init(&d->durable_seq, d->applied_seq);
-    atomic_init(&d->applied_through, through);
+    d->durable_through = d->through;
+    atomic_init(&d->visible_through, d->through);
+    atomic_init(&d->applied_through, d->through);
     return TR_OK;
 }
 
 void derived_close(struct derived *d)
 {
+    journal_cursor_fini(&d->cursor);
     counts_free(d->counts);
+    state_free(d->state);
     (void)sqlite3_finalize(d->set_applied);
+    (void)sqlite3_close(d->checkpointer);
     (void)sqlite3_close(d->db);
     tr_buf_fini(&d->prefix);
+    tr_buf_fini(&d->events);
+    free(d->path);
     (void)pthread_mutex_destroy(&d->lock);
     *d = (struct derived){ 0 };
 }
 
-void derived_attach(struct derived *d, struct journal *j)
+void derived_attach(struct derived *d, struct journal *j, struct asof *a)
 {
     d->journal = j;
+    d->asof = a;
 }
 
-static enum tr_rc write_all(struct derived *d, uint64_t seq, int64_t through, struct tr_err *err)
-{
-    if (counts_write(d->counts, err) != TR_OK)
-        return err->rc;
-    (void)sqlite3_bind_int64(d->set_applied, 1, (int64_t)seq);
-    (void)sqlite3_bind_int64(d->set_applied, 2, through);
-    return store_sql_run(d->set_applied, err);
-}
+/* ---- the transaction ---- */
 
-/* What was gathered, and the position that it stands for, in one transaction. */
-static enum tr_rc commit(struct derived *d, uint64_t seq, int64_t through, struct tr_err *err)
+static enum tr_rc begin(struct derived *d, struct tr_err *err)
 {
+    if (d->in_transaction)
+        return TR_OK;
     enum tr_rc rc = store_sql_exec(d->db, "BEGIN IMMEDIATE", err);
-
-    if (rc != TR_OK)
-        return rc;
-    rc = write_all(d, seq, through, err);
-    TR_KILL_POINT("derived.before_commit");
-    if (rc == TR_OK)
-        rc = store_sql_exec(d->db, "COMMIT", err);
-    if (rc != TR_OK && sqlite3_get_autocommit(d->db) == 0)
-        (void)sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
-    if (rc == TR_OK) {
-        d->applied_seq = seq;
-        atomic_store(&d->durable_seq, seq);
-        atomic_store(&d->applied_through, through);
-    }
+    d->in_transaction = rc == TR_OK;
     return rc;
 }
 
-/* Gathers records until there are enough for a transaction, or no more. */
-static enum tr_rc gather(struct derived *d, struct journal_cursor *c, uint64_t *ret_seq,
-                         int64_t *ret_through, bool *ret_more, struct tr_err *err)
+/* Back to what is in state.db for good: the journal is applied again from there. */
+static void reset(struct derived *d)
 {
-    bool full = false;
+    state_forget(d->state);
+    if (sqlite3_get_autocommit(d->db) == 0)
+        (void)sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
+    d->in_transaction = false;
+    counts_forget(d->counts);
+    journal_cursor_fini(&d->cursor);
+    d->applied_seq = atomic_load(&d->durable_seq);
+    d->through = d->durable_through;
+    d->bytes = 0;
+    asof_reset(d->asof, d->applied_seq);
+    atomic_store(&d->applied_through, d->through);
+}
 
-    *ret_more = true;
-    while (!full) {
-        struct record_head h;
-        enum journal_step step;
-        if (journal_next(c, &d->prefix, &step, err) != TR_OK)
-            return err->rc;
-        if (step != JOURNAL_RECORD) {
-            *ret_more = false;
-            return TR_OK;
-        }
-        memcpy(&h, d->prefix.p, sizeof(h));
-        const void *counters = d->prefix.p + sizeof(h);
-        if (counts_record(d->counts, &h, counters, &full, err) != TR_OK)
-            return err->rc;
-        *ret_seq = h.seq;
-        *ret_through = h.last_stamp + 1;
+static enum tr_rc write_all(struct derived *d, struct tr_err *err)
+{
+    enum tr_rc rc = begin(d, err);
+
+    if (rc == TR_OK)
+        rc = state_write(d->state, err);
+    if (rc == TR_OK)
+        rc = counts_write(d->counts, err);
+    if (rc != TR_OK)
+        return rc;
+    counts_forget(d->counts);
+    (void)sqlite3_bind_int64(d->set_applied, 1, (int64_t)d->applied_seq);
+    (void)sqlite3_bind_int64(d->set_applied, 2, d->through);
+    return store_sql_run(d->set_applied, err);
+}
+
+static enum tr_rc commit(struct derived *d, struct tr_err *err)
+{
+    enum tr_rc rc = write_all(d, err);
+
+    /* Lists of what is said to be applied must outlast it. */
+    if (rc == TR_OK)
+        rc = asof_sync(d->asof, err);
+    TR_KILL_POINT("derived.before_commit");
+    if (rc == TR_OK)
+        rc = store_sql_exec(d->db, "COMMIT", err);
+    if (rc != TR_OK) {
+        reset(d);
+        return rc;
     }
+    TR_KILL_POINT("derived.committed");
+    d->in_transaction = false;
+    d->bytes = 0;
+    d->committed_at = tr_clock_boot_us();
+    atomic_store(&d->durable_seq, d->applied_seq);
+    d->durable_through = d->through;
+    atomic_store(&d->visible_through, d->through);
+    if (d->wal_pages >= WAL_PAGES_MOST)
+        (void)sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     return TR_OK;
+}
+
+enum tr_rc derived_checkpoint(struct derived *d, struct tr_err *err)
+{
+    int code =
+        sqlite3_wal_checkpoint_v2(d->checkpointer, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+
+    if (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED)
+        return TR_OK;
+    (void)store_sql_fail(d->checkpointer, err);
+    return tr_wrap(err, "state.db");
+}
+
+/* ---- applying ---- */
+
+static enum tr_rc apply_events(struct derived *d, const struct record_head *h, struct tr_err *err)
+{
+    enum tr_rc rc = begin(d, err);
+
+    tr_buf_clear(&d->events);
+    if (rc == TR_OK)
+        rc = journal_events(&d->cursor, h, &d->events, err);
+    for (size_t at = 0; at < d->events.n && rc == TR_OK;) {
+        struct tr_event e;
+        at += tr_event_unpack(d->events.p + at, d->events.n - at, &e);
+        rc = h->type == RECORD_GROUP ? state_event(d->state, &e, d->asof, err)
+                                     : state_command(d->state, &e, err);
+    }
+    if (rc == TR_OK && h->type == RECORD_GROUP)
+        rc = asof_end(d->asof, h->seq, err);
+    return rc;
+}
+
+/* The next record; *ret_any is false when there is none. */
+static enum tr_rc apply_record(struct derived *d, bool *ret_any, bool *ret_full, struct tr_err *err)
+{
+    struct record_head h;
+    enum journal_step step;
+
+    *ret_any = false;
+    if (journal_next(&d->cursor, &d->prefix, &step, err) != TR_OK)
+        return err->rc;
+    if (step == JOURNAL_DROPPED)
+        return tr_fail(err, TR_INTERNAL, "store.gap", NULL,
+                       "the record behind %llu went from the journal before it was applied",
+                       (unsigned long long)d->applied_seq);
+    if (step == JOURNAL_END)
+        return TR_OK;
+    memcpy(&h, d->prefix.p, sizeof(h));
+    const void *counters = d->prefix.p + sizeof(h);
+    if (counts_record(d->counts, &h, counters, ret_full, err) != TR_OK)
+        return err->rc;
+    if (h.events > 0 && apply_events(d, &h, err) != TR_OK)
+        return tr_wrap(err, "apply journal record %llu", (unsigned long long)h.seq);
+    d->applied_seq = h.seq;
+    d->through = h.last_stamp + 1;
+    d->bytes += record_size(&h);
+    *ret_any = true;
+    return TR_OK;
+}
+
+/* Something is not in state.db yet besides the position. */
+static bool has_news(const struct derived *d)
+{
+    return d->in_transaction || counts_gathered(d->counts) || state_dirty_bytes(d->state) > 0;
+}
+
+static bool commit_is_due(const struct derived *d, bool counts_full)
+{
+    if (!has_news(d))
+        return d->applied_seq - atomic_load(&d->durable_seq) >= IDLE_RECORDS;
+    return counts_full || state_dirty_bytes(d->state) >= d->dirty_most ||
+           d->bytes >= COMMIT_BYTES || tr_clock_boot_us() - d->committed_at >= d->commit_us;
+}
+
+/* Some records, so that others get the lock now and then. */
+static enum tr_rc apply_slice(struct derived *d, bool *ret_more, struct tr_err *err)
+{
+    uint64_t until = d->bytes + SLICE_BYTES;
+    bool any = true;
+    bool full = false;
+    enum tr_rc rc = TR_OK;
+
+    if (d->cursor.segment == NULL && !journal_seek(d->journal, d->applied_seq + 1, &d->cursor))
+        return tr_fail(err, TR_INTERNAL, "store.gap", NULL,
+                       "record %llu is gone from the journal before it was applied",
+                       (unsigned long long)d->applied_seq + 1);
+    while (rc == TR_OK && any && !full && d->bytes < until)
+        rc = apply_record(d, &any, &full, err);
+    if (rc == TR_OK)
+        rc = asof_flush(d->asof, d->applied_seq, err);
+    if (rc != TR_OK) {
+        reset(d);
+        return rc;
+    }
+    atomic_store(&d->applied_through, d->through);
+    *ret_more = any;
+    return commit_is_due(d, full) ? commit(d, err) : TR_OK;
 }
 
 static enum tr_rc catch_up(struct derived *d, struct tr_err *err)
 {
     struct journal_position end;
-    struct journal_cursor c = { 0 };
+    bool more = true;
+    enum tr_rc rc = TR_OK;
 
     journal_position(d->journal, &end);
-    if (end.last_seq <= d->applied_seq)
-        return TR_OK;
-    if (!journal_seek(d->journal, d->applied_seq + 1, &c))
-        return tr_fail(err, TR_INTERNAL, "store.gap", NULL,
-                       "record %llu is gone from the journal before it was applied",
-                       (unsigned long long)d->applied_seq + 1);
-
-    enum tr_rc rc = TR_OK;
-    bool more = true;
-    while (more && rc == TR_OK) {
-        uint64_t seq = d->applied_seq;
-        int64_t through = atomic_load(&d->applied_through);
-        rc = gather(d, &c, &seq, &through, &more, err);
-        if (rc == TR_OK &&
-            (counts_gathered(d->counts) || seq - atomic_load(&d->durable_seq) >= IDLE_RECORDS))
-            rc = commit(d, seq, through, err);
-        if (rc == TR_OK) {
-            d->applied_seq = seq;
-            atomic_store(&d->applied_through, through);
-        }
-        counts_forget(d->counts);
-    }
-    journal_cursor_fini(&c);
+    while (rc == TR_OK && more && d->applied_seq < end.last_seq)
+        rc = apply_slice(d, &more, err);
     return rc;
 }
 
+/* The lock is given away between slices. */
 enum tr_rc derived_catch_up(struct derived *d, struct tr_err *err)
 {
+    struct journal_position end;
+    bool more = true;
+    enum tr_rc rc = TR_OK;
+
+    journal_position(d->journal, &end);
+    while (rc == TR_OK && more) {
+        (void)pthread_mutex_lock(&d->lock);
+        more = d->applied_seq < end.last_seq;
+        if (more)
+            rc = apply_slice(d, &more, err);
+        else if (commit_is_due(d, false))
+            rc = commit(d, err);
+        (void)pthread_mutex_unlock(&d->lock);
+    }
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
+}
+
+enum tr_rc derived_commit_through(struct derived *d, int64_t t, struct tr_err *err)
+{
+    if (t <= atomic_load(&d->visible_through))
+        return TR_OK;
+    if (derived_catch_up(d, err) != TR_OK)
+        return err->rc;
     (void)pthread_mutex_lock(&d->lock);
-    enum tr_rc rc = catch_up(d, err);
+    enum tr_rc rc = t <= atomic_load(&d->visible_through) ? TR_OK : catch_up(d, err);
+    if (rc == TR_OK && t > atomic_load(&d->visible_through) && has_news(d))
+        rc = commit(d, err);
+    if (rc == TR_OK && d->through > atomic_load(&d->visible_through))
+        atomic_store(&d->visible_through, d->through);
     (void)pthread_mutex_unlock(&d->lock);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
 }
@@ -164,10 +332,35 @@ enum tr_rc derived_catch_up(struct derived *d, struct tr_err *err)
 enum tr_rc derived_counts(struct derived *d, int32_t project, struct tr_range range,
                           struct tr_counts *ret, struct tr_err *err)
 {
+    if (derived_catch_up(d, err) != TR_OK)
+        return err->rc;
     (void)pthread_mutex_lock(&d->lock);
-    enum tr_rc rc = catch_up(d, err);
-    if (rc == TR_OK)
+    enum tr_rc rc = counts_gathered(d->counts) ? begin(d, err) : TR_OK;
+    if (rc == TR_OK && counts_gathered(d->counts))
+        rc = counts_write(d->counts, err);
+    if (rc == TR_OK) {
+        counts_forget(d->counts);
         rc = counts_sum(d->counts, project, range, ret, err);
+    } else {
+        reset(d);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
+}
+
+enum tr_rc derived_use(struct derived *d,
+                       enum tr_rc (*use)(struct state *, void *, struct tr_err *), void *arg,
+                       struct tr_err *err)
+{
+    if (derived_catch_up(d, err) != TR_OK)
+        return err->rc;
+    (void)pthread_mutex_lock(&d->lock);
+    /* What is read into the cache may push out what has to be written. */
+    enum tr_rc rc = begin(d, err);
+    if (rc == TR_OK)
+        rc = use(d->state, arg, err);
+    if (rc != TR_OK)
+        reset(d);
     (void)pthread_mutex_unlock(&d->lock);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
 }

@@ -1,4 +1,4 @@
-/* The keeper: counts, deduplication runs, and dropping what nobody needs of the journal. */
+/* The keeper: deduplication runs, state.db's log, and dropping what nobody needs of the journal. */
 #include "base/metric.h"
 #include "os/clock.h"
 #include "store/store_priv.h"
@@ -34,9 +34,16 @@ static enum tr_rc drop_journal(struct tr_store *s, struct tr_err *err)
     seq = derived.durable_seq < seq ? derived.durable_seq : seq;
     seq = dedup.through_seq < seq ? dedup.through_seq : seq;
     enum tr_rc rc = journal_drop(&s->journal, seq, err);
+    if (rc == TR_OK)
+        rc = asof_drop(&s->asof, atomic_load(&s->sealed_seq), err);
     journal_position(&s->journal, &journal);
     tr_gauge_set(&journal_now, (int64_t)journal.bytes);
     return rc;
+}
+
+static enum tr_rc checkpoint_state(struct tr_store *s, struct tr_err *err)
+{
+    return derived_checkpoint(&s->derived, err);
 }
 
 static enum tr_rc save_clock(struct tr_store *s, struct tr_err *err)
@@ -54,7 +61,7 @@ enum tr_rc store_keep(struct tr_store *s, struct tr_err *err)
 {
     static enum tr_rc (*const parts[])(struct tr_store *, struct tr_err *) = {
         keep_dedup,
-        store_apply,
+        checkpoint_state,
         drop_journal,
         save_clock,
     };

@@ -53,9 +53,9 @@ static void add_rows(struct planner *p, const struct tr_buf *rows)
 /* A block that is whole in the range and in the part counts by what it says about itself. */
 static bool add_block(struct planner *p, const struct block_row *b)
 {
-    if (b->lo < p->range.lo || b->hi >= p->range.hi || !fits(p, b->n, b->raw_bytes))
+    if (b->lo < p->range.lo || b->hi >= p->range.hi || !fits(p, b->n, b->events_bytes))
         return false;
-    add(p, b->n, b->raw_bytes);
+    add(p, b->n, b->events_bytes);
     return true;
 }
 
@@ -94,7 +94,7 @@ enum tr_rc tr_store_plan(struct tr_store *s, int32_t project, struct tr_range ra
     if (cap == 0)
         return tr_fail(err, TR_INVALID, "store.no_room", NULL, "a plan without room for a part");
     ret[0] = (struct tr_part){ .range = range };
-    enum tr_rc rc = scan_open(&c, s, project, range, err);
+    enum tr_rc rc = scan_open(&c, s, project, range, false, err);
     if (rc == TR_OK)
         rc = plan(&p, &c, err);
     scan_close(&c);
@@ -156,7 +156,7 @@ enum tr_rc tr_store_extent(struct tr_store *s, int32_t project, struct tr_range 
     struct scan c = { 0 };
     struct extent x = { .range = range };
 
-    enum tr_rc rc = scan_open(&c, s, project, range, err);
+    enum tr_rc rc = scan_open(&c, s, project, range, false, err);
     if (rc == TR_OK)
         rc = extent(&x, &c, err);
     scan_close(&c);

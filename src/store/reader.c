@@ -6,42 +6,40 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "model/event.h"
+#include "os/clock.h"
 #include "store/scan.h"
+
+#define COLUMN(c) ((tr_column_mask)1 << (c))
+#define WHO       (COLUMN(TR_EVENT_PERSON_ID) | COLUMN(TR_EVENT_PERSON_PROPERTIES))
+#define GROUPS    ((COLUMN(TR_EVENT_GROUP_4 + 1) - 1) & ~(COLUMN(TR_EVENT_GROUP_0) - 1))
+
+enum { NAMES_MAX = 1 << 16 };
 
 struct tr_store_reader {
     struct scan scan;
     struct tr_range range;
-    size_t at; /* in scan.rows */
+    size_t at;                   /* in scan.rows */
+    size_t n;                    /* events of scan.rows before that */
+    struct tr_group_types types; /* of the project, when groups are asked for; names are in names */
+    struct tr_arena names;
     struct tr_batch batch;
+    int64_t sent_at;
     struct tr_arena texts; /* unescaped values of the batch */
     struct tr_buf unescaped;
-    char *arrays; /* all columns of the batch, one allocation */
+    void *arrays; /* all columns of the batch */
 };
 
-static enum tr_rc make_arrays(struct tr_store_reader *r, tr_column_mask columns, struct tr_err *err)
+/* The group types are known once every event of the range was applied. */
+static enum tr_rc copy_types(struct state *state, void *arg, struct tr_err *err)
 {
-    const struct tr_schema *schema = &tr_schema_events;
-    size_t row = sizeof(*r->batch.flags) + sizeof(*r->batch.inserted_at);
+    struct tr_store_reader *r = arg;
 
-    for (size_t i = 0; i < schema->n; i++)
-        if ((columns >> i & 1) != 0)
-            row += tr_type_width(schema->columns[i].type);
-    r->arrays = malloc(row * TR_BATCH_ROWS);
-    if (r->arrays == NULL)
-        return tr_fail_oom(err);
+    return state_copy_types(state, r->scan.project, &r->names, &r->types, err);
+}
 
-    char *p = r->arrays;
-    r->batch.schema = schema;
-    r->batch.inserted_at = (int64_t *)(void *)p;
-    p += TR_BATCH_ROWS * sizeof(*r->batch.inserted_at);
-    for (size_t i = 0; i < schema->n; i++) {
-        if ((columns >> i & 1) == 0)
-            continue;
-        r->batch.col[i].u8 = (uint8_t *)p;
-        p += TR_BATCH_ROWS * tr_type_width(schema->columns[i].type);
-    }
-    r->batch.flags = (uint32_t *)(void *)p;
-    return TR_OK;
+static enum tr_rc read_types(struct tr_store_reader *r, struct tr_err *err)
+{
+    return derived_use(&r->scan.s->derived, copy_types, r, err);
 }
 
 enum tr_rc tr_store_read(struct tr_store *s, int32_t project, struct tr_range range,
@@ -52,10 +50,13 @@ enum tr_rc tr_store_read(struct tr_store *s, int32_t project, struct tr_range ra
     if (r == NULL)
         return tr_fail_oom(err);
     tr_arena_init(&r->texts, 2 * (size_t)BLOCK_MOST);
+    tr_arena_init(&r->names, NAMES_MAX);
     tr_buf_init(&r->unescaped, BLOCK_MOST);
     r->range = range;
-    if (make_arrays(r, columns, err) != TR_OK ||
-        scan_open(&r->scan, s, project, range, err) != TR_OK) {
+    r->arrays = tr_batch_arrays(&r->batch, &tr_schema_events, columns);
+    if ((r->arrays == NULL && tr_fail_oom(err) != TR_OK) ||
+        scan_open(&r->scan, s, project, range, (columns & WHO) != 0, err) != TR_OK ||
+        ((columns & GROUPS) != 0 && read_types(r, err) != TR_OK)) {
         tr_store_read_close(r);
         return tr_wrap(err, "read project %d", (int)project);
     }
@@ -69,6 +70,7 @@ void tr_store_read_close(struct tr_store_reader *r)
         return;
     scan_close(&r->scan);
     tr_arena_fini(&r->texts);
+    tr_arena_fini(&r->names);
     tr_buf_fini(&r->unescaped);
     free(r->arrays);
     free(r);
@@ -92,6 +94,44 @@ static enum tr_rc text_of(struct tr_store_reader *r, struct tr_str raw, struct t
     if (ret->p != NULL)
         *ret = tr_arena_str(&r->texts, *ret);
     return ret->p != NULL ? TR_OK : tr_fail_oom(err);
+}
+
+/* Whose the event was. Nobody's has the id that a person of its distinct id would have. */
+static void add_who(struct tr_store_reader *r, const struct tr_event *e, size_t i)
+{
+    union tr_vector *col = r->batch.col;
+    uint32_t number = r->scan.numbers[r->n];
+    const struct who_person *p = number == 0 ? NULL : &r->scan.persons[number - 1];
+
+    if (col[TR_EVENT_PERSON_ID].uuid != NULL && p == NULL)
+        tr_person_id(e->project, e->distinct_id, &col[TR_EVENT_PERSON_ID].uuid[i]);
+    else if (col[TR_EVENT_PERSON_ID].uuid != NULL)
+        col[TR_EVENT_PERSON_ID].uuid[i] = p->id;
+    if (col[TR_EVENT_PERSON_PROPERTIES].str != NULL)
+        col[TR_EVENT_PERSON_PROPERTIES].str[i] = p == NULL ? TR_STR("{}") : p->properties;
+}
+
+static bool wants_groups(const struct tr_batch *b)
+{
+    for (int g = 0; g < TR_GROUP_TYPES; g++)
+        if (b->col[TR_EVENT_GROUP_0 + g].str != NULL)
+            return true;
+    return false;
+}
+
+static enum tr_rc add_groups(struct tr_store_reader *r, const struct tr_event *e, size_t i,
+                             struct tr_err *err)
+{
+    struct tr_str keys[TR_GROUP_TYPES] = { { NULL, 0 } };
+    struct tr_json_value groups;
+
+    if (r->types.n > 0 && tr_json_find(e->properties, TR_STR("$groups"), &groups) &&
+        groups.type == TR_JSON_OBJECT && !tr_groups_of(groups.raw, &r->types, &r->texts, keys))
+        return tr_fail_oom(err);
+    for (int g = 0; g < TR_GROUP_TYPES; g++)
+        if (r->batch.col[TR_EVENT_GROUP_0 + g].str != NULL)
+            r->batch.col[TR_EVENT_GROUP_0 + g].str[i] = keys[g];
+    return TR_OK;
 }
 
 static enum tr_rc add_row(struct tr_store_reader *r, const struct tr_event *e, struct tr_err *err)
@@ -126,6 +166,12 @@ static enum tr_rc add_row(struct tr_store_reader *r, const struct tr_event *e, s
         col[TR_EVENT_CREATED_AT].i64[i] = e->inserted_at;
     if (col[TR_EVENT_INSERTED_AT].i64 != NULL)
         col[TR_EVENT_INSERTED_AT].i64[i] = e->inserted_at;
+    if (col[TR_EVENT_SENT_AT].i64 != NULL)
+        col[TR_EVENT_SENT_AT].i64[i] = r->sent_at;
+    if (r->scan.with_who)
+        add_who(r, e, i);
+    if (wants_groups(b) && add_groups(r, e, i, err) != TR_OK)
+        return err->rc;
     if (col[TR_EVENT_IP].str != NULL &&
         text_of(r, tr_event_span(e, e->ip), &col[TR_EVENT_IP].str[i], err) != TR_OK)
         return err->rc;
@@ -144,10 +190,10 @@ static enum tr_rc fill(struct tr_store_reader *r, struct tr_err *err)
     while (r->at < rows->n && r->batch.rows < TR_BATCH_ROWS) {
         struct tr_event e;
         r->at += tr_event_unpack(rows->p + r->at, rows->n - r->at, &e);
-        if (e.inserted_at < r->range.lo || e.inserted_at >= r->range.hi)
-            continue;
-        if (add_row(r, &e, err) != TR_OK)
+        bool in_range = e.inserted_at >= r->range.lo && e.inserted_at < r->range.hi;
+        if (in_range && add_row(r, &e, err) != TR_OK)
             return err->rc;
+        r->n++;
     }
     return TR_OK;
 }
@@ -156,6 +202,7 @@ enum tr_rc tr_store_next(struct tr_store_reader *r, struct tr_batch **ret, struc
 {
     tr_arena_reset(&r->texts);
     r->batch.rows = 0;
+    r->sent_at = tr_clock_wall_us();
     for (;;) {
         if (fill(r, err) != TR_OK)
             return tr_wrap(err, "read project %d", (int)r->scan.project);
@@ -166,6 +213,7 @@ enum tr_rc tr_store_next(struct tr_store_reader *r, struct tr_batch **ret, struc
         struct block_row block;
         enum scan_kind kind;
         r->at = 0;
+        r->n = 0;
         if (scan_next(&r->scan, &kind, &block, err) != TR_OK ||
             (kind == SCAN_BLOCK && scan_load(&r->scan, &block, err) != TR_OK))
             return tr_wrap(err, "read project %d", (int)r->scan.project);

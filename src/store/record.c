@@ -65,7 +65,7 @@ size_t record_head_look(const void *p, size_t n, uint32_t salt, struct record_he
 
 enum tr_rc record_head_known(const struct record_head *h, struct tr_err *err)
 {
-    if (h->type != RECORD_GROUP && h->type != RECORD_FENCE)
+    if (h->type < RECORD_GROUP || h->type > RECORD_COMMAND)
         return tr_fail(err, TR_REFUSED, "store.newer_format",
                        "start the version of tailrace that wrote it, or a later one",
                        "a journal record of unknown type %u", h->type);

@@ -35,8 +35,9 @@ struct segment_head {
 };
 
 enum record_type {
-    RECORD_GROUP = 1, /* events and counters */
-    RECORD_FENCE = 2, /* nothing, but the clock is closed through last_stamp */
+    RECORD_GROUP = 1,   /* events and counters */
+    RECORD_FENCE = 2,   /* nothing, but the clock is closed through last_stamp */
+    RECORD_COMMAND = 3, /* one event that no client sent: what a person told the store to do */
 };
 
 enum { RECORD_ENDS_COMMIT = 1 };
@@ -68,6 +69,12 @@ struct record_counter {
 _Static_assert(sizeof(struct segment_head) == 64, "a format on disk");
 _Static_assert(sizeof(struct record_head) == 64, "a format on disk");
 _Static_assert(sizeof(struct record_counter) == 24, "a format on disk");
+
+/* Events that clients sent, which everybody can read. */
+static inline uint32_t record_stored(const struct record_head *h)
+{
+    return h->type == RECORD_GROUP ? h->events : 0;
+}
 
 static inline size_t record_prefix(const struct record_head *h)
 {

@@ -6,6 +6,7 @@
 #include "model/event.h"
 #include "os/kill.h"
 #include "store/store_priv.h"
+#include "store/who.h"
 
 TR_COUNTER(sealed_events, "tailrace_store_sealed_events_total", "Events moved into sealed blocks.");
 TR_COUNTER(sealed_blocks, "tailrace_store_sealed_blocks_total", "Sealed blocks written.");
@@ -17,12 +18,18 @@ struct place {
     uint32_t size;
     size_t at;
     int64_t inserted_at;
+    struct asof_ref who; /* in files[file] */
+    uint32_t file;
 };
 
 struct piece {
     struct tr_buf events;
     struct place *places;
     size_t n, cap;
+    struct asof_ref *list; /* of the record at hand */
+    size_t cap_list;
+    struct asof_file **files;
+    size_t n_files;
     uint64_t seq;    /* the last record */
     int64_t through; /* everything below is in it */
     uint64_t records_bytes;
@@ -41,37 +48,97 @@ static enum tr_rc note(struct piece *p, size_t from, struct tr_err *err)
             p->places = places;
             p->cap = cap;
         }
-        p->places[p->n++] = (struct place){ e.project, (uint32_t)size, from, e.inserted_at };
+        p->places[p->n++] = (struct place){
+            .project = e.project, .size = (uint32_t)size, .at = from, .inserted_at = e.inserted_at
+        };
         from += size;
     }
     return TR_OK;
 }
 
+/* Keeps the file open for as long as the piece refers to it. */
+static enum tr_rc hold_file(struct piece *p, struct asof_file *f, struct tr_err *err)
+{
+    if (p->n_files > 0 && p->files[p->n_files - 1] == f) {
+        asof_file_unref(f);
+        return TR_OK;
+    }
+    struct asof_file **files = realloc(p->files, (p->n_files + 1) * sizeof(struct asof_file *));
+    if (files == NULL) {
+        asof_file_unref(f);
+        return tr_fail_oom(err);
+    }
+    p->files = files;
+    p->files[p->n_files++] = f;
+    return TR_OK;
+}
+
+/* Whose the n events from place `from` on are. */
+static enum tr_rc note_who(struct tr_store *s, struct piece *p, uint64_t seq, size_t from,
+                           struct tr_err *err)
+{
+    size_t n = p->n - from;
+    struct asof_file *f;
+
+    if (n == 0 || seq <= s->derived.asof_from)
+        return TR_OK;
+    if (n > p->cap_list) {
+        struct asof_ref *list = realloc(p->list, n * sizeof(*list));
+        if (list == NULL)
+            return tr_fail_oom(err);
+        p->list = list;
+        p->cap_list = n;
+    }
+    if (asof_read(&s->asof, seq, n, p->list, &f, err) != TR_OK || hold_file(p, f, err) != TR_OK)
+        return err->rc;
+    for (size_t i = 0; i < n; i++) {
+        p->places[from + i].who = p->list[i];
+        p->places[from + i].file = (uint32_t)(p->n_files - 1);
+    }
+    return TR_OK;
+}
+
+static enum tr_rc gather_record(struct tr_store *s, struct piece *p, struct journal_cursor *c,
+                                const struct record_head *h, struct tr_err *err)
+{
+    size_t from = p->events.n;
+    size_t first = p->n;
+    enum tr_rc rc = TR_OK;
+
+    if (h->type == RECORD_GROUP) {
+        rc = journal_events(c, h, &p->events, err);
+        if (rc == TR_OK)
+            rc = note(p, from, err);
+        if (rc == TR_OK)
+            rc = note_who(s, p, h->seq, first, err);
+    }
+    p->seq = h->seq;
+    p->through = h->last_stamp + 1;
+    p->records_bytes += record_size(h);
+    return rc;
+}
+
+/* As far as the journal was applied: before, nobody knows whose the events are. */
 static enum tr_rc gather(struct tr_store *s, struct piece *p, struct tr_err *err)
 {
     struct journal_cursor c = { 0 };
     struct tr_buf prefix;
     uint64_t first = atomic_load(&s->sealed_seq) + 1;
+    uint64_t applied = atomic_load(&s->asof.flushed_seq);
     enum tr_rc rc = TR_OK;
 
-    if (!journal_seek(&s->journal, first, &c))
+    if (first > applied || !journal_seek(&s->journal, first, &c))
         return TR_OK; /* nothing there yet */
     tr_buf_init(&prefix,
                 sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
-    while (rc == TR_OK && p->events.n < s->options.seal_bytes) {
+    while (rc == TR_OK && p->events.n < s->options.seal_bytes && p->seq < applied) {
         struct record_head h;
         enum journal_step step;
-        size_t from = p->events.n;
         rc = journal_next(&c, &prefix, &step, err);
         if (rc != TR_OK || step != JOURNAL_RECORD)
             break;
         memcpy(&h, prefix.p, sizeof(h));
-        rc = journal_events(&c, &h, &p->events, err);
-        if (rc == TR_OK)
-            rc = note(p, from, err);
-        p->seq = h.seq;
-        p->through = h.last_stamp + 1;
-        p->records_bytes += record_size(&h);
+        rc = gather_record(s, p, &c, &h, err);
     }
     tr_buf_fini(&prefix);
     journal_cursor_fini(&c);
@@ -89,8 +156,16 @@ static int compare_places(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
+/* What one block is made of, and what made it. */
+struct making {
+    struct tr_buf raw;
+    struct who who;
+    uint32_t *numbers;
+    size_t cap;
+};
+
 static enum tr_rc write_block(struct tr_store *s, const struct piece *p, size_t from, size_t to,
-                              struct tr_buf *raw, struct tr_err *err)
+                              struct making *m, struct tr_err *err)
 {
     struct block_row row = {
         .project = p->places[from].project,
@@ -99,32 +174,67 @@ static enum tr_rc write_block(struct tr_store *s, const struct piece *p, size_t 
         .hi = p->places[to - 1].inserted_at,
     };
 
-    tr_buf_clear(raw);
+    tr_buf_clear(&m->raw);
     for (size_t i = from; i < to; i++)
-        tr_buf_add(raw, p->events.p + p->places[i].at, p->places[i].size);
-    if (raw->failed)
+        tr_buf_add(&m->raw, p->events.p + p->places[i].at, p->places[i].size);
+    struct block_layout layout = { m->raw.n, m->who.n };
+    m->numbers[to - from] = 0; /* may be what fills up */
+    tr_buf_add(&m->raw, m->numbers, block_numbers_bytes(to - from));
+    tr_buf_str(&m->raw, tr_buf_view(&m->who.persons));
+    if (m->raw.failed)
         return tr_fail_oom(err);
-    return blocks_add(&s->blocks, tr_buf_view(raw), &row, err);
+    return blocks_add(&s->blocks, tr_buf_view(&m->raw), &layout, &row, err);
+}
+
+/* The end of the block that begins at `from`: one project's, so many bytes of events and persons.
+ */
+static enum tr_rc fill_block(const struct tr_store *s, const struct piece *p, size_t from,
+                             struct making *m, size_t *ret_to, struct tr_err *err)
+{
+    size_t to = from;
+    size_t bytes = 0;
+    size_t most = s->options.block_bytes;
+
+    who_clear(&m->who);
+    for (; to < p->n && p->places[to].project == p->places[from].project; to++) {
+        const struct place *e = &p->places[to];
+        if (to > from && (bytes + e->size > most ||
+                          m->who.persons.n + who_bytes(e->who.n) > BLOCK_PERSONS * most))
+            break;
+        if (to - from + 1 >= m->cap) {
+            size_t cap = m->cap == 0 ? 4096 : 2 * m->cap;
+            uint32_t *numbers = realloc(m->numbers, cap * sizeof(*numbers));
+            if (numbers == NULL)
+                return tr_fail_oom(err);
+            m->numbers = numbers;
+            m->cap = cap;
+        }
+        if (who_add(&m->who, p->n_files == 0 ? NULL : p->files[e->file], e->who,
+                    &m->numbers[to - from], err) != TR_OK)
+            return err->rc;
+        bytes += e->size;
+    }
+    *ret_to = to;
+    return TR_OK;
 }
 
 static enum tr_rc write_blocks(struct tr_store *s, const struct piece *p, struct tr_err *err)
 {
-    struct tr_buf raw;
+    struct making m = { 0 };
     enum tr_rc rc = TR_OK;
 
-    tr_buf_init(&raw, BLOCK_MOST);
+    tr_buf_init(&m.raw, BLOCK_MOST);
+    who_init(&m.who, BLOCK_MOST);
     for (size_t from = 0; from < p->n && rc == TR_OK;) {
         size_t to = from;
-        size_t bytes = 0;
-        while (to < p->n && p->places[to].project == p->places[from].project &&
-               (to == from || bytes + p->places[to].size <= s->options.block_bytes)) {
-            bytes += p->places[to].size;
-            to++;
-        }
-        rc = write_block(s, p, from, to, &raw, err);
+        rc = fill_block(s, p, from, &m, &to, err);
+        if (rc == TR_OK)
+            rc = write_block(s, p, from, to, &m, err);
         from = to;
     }
-    tr_buf_fini(&raw);
+    tr_buf_fini(&m.raw);
+    who_fini(&m.who);
+    free(m.numbers);
     return rc;
 }
 
@@ -176,6 +286,10 @@ static enum tr_rc seal_next(struct tr_store *s, struct tr_err *err)
                         : gather(s, &p, err);
     if (rc == TR_OK && p.seq != 0)
         rc = seal_piece(s, &p, err);
+    for (size_t i = 0; i < p.n_files; i++)
+        asof_file_unref(p.files[i]);
+    free(p.files);
+    free(p.list);
     free(p.places);
     tr_buf_fini(&p.events);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "seal blocks");
@@ -202,7 +316,7 @@ enum tr_rc store_seal(struct tr_store *s, struct tr_err *err)
         return TR_OK;
     if (seal_next(s, err) != TR_OK)
         return err->rc;
-    if (due(s))
+    if (due(s) && atomic_load(&s->sealed_seq) < atomic_load(&s->asof.flushed_seq))
         worker_tell(&s->sealer); /* one piece a pass, so that closing does not wait for all */
     return TR_OK;
 }

@@ -25,6 +25,8 @@ void tr_store_options_default(struct tr_store_options *o)
         .block_bytes = 1 << 20,
         .dedup_age_us = 7 * TR_US_PER_DAY,
         .dedup_events = 20 * 1000 * 1000,
+        .state_cache_bytes = 40 << 20,
+        .state_commit_us = 10 * TR_US_PER_S,
         .min_free_bytes = 64 << 20,
         .max_clock_jump_us = 5 * TR_US_PER_MIN,
     };
@@ -47,13 +49,13 @@ static enum tr_rc recovered(void *ctx, const struct record_head *h, const char *
 
     if (h->seq > s->blocks.totals.sealed_seq) {
         t->unsealed_bytes += (int64_t)record_size(h);
-        t->unsealed_events += h->events;
-        if (h->events > 0 && t->oldest_unsealed == 0)
+        t->unsealed_events += record_stored(h);
+        if (record_stored(h) > 0 && t->oldest_unsealed == 0)
             t->oldest_unsealed = h->first_stamp;
     }
-    if (h->events > 0)
+    if (record_stored(h) > 0)
         t->last_event_at = h->last_stamp;
-    if (h->seq <= s->dedup.through_seq)
+    if (h->seq <= s->dedup.through_seq || h->type != RECORD_GROUP)
         return TR_OK;
     s->freeze_bytes += record_size(h);
     for (size_t at = 0; at < h->events_bytes;) {
@@ -116,14 +118,19 @@ static enum tr_rc open_parts(struct tr_store *s, const struct store_identity *id
     if (blocks_open(&s->blocks, path, s->epoch, err) != TR_OK)
         return err->rc;
     (void)snprintf(path, sizeof(path), "%s/state.db", s->dir);
-    if (derived_open(&s->derived, path, err) != TR_OK)
+    if (derived_open(&s->derived, path, s->options.state_cache_bytes, s->options.state_commit_us,
+                     err) != TR_OK)
         return err->rc;
     (void)snprintf(path, sizeof(path), "%s/dedup", s->dir);
     if (dedup_open(&s->dedup, path, &limits, err) != TR_OK)
         return err->rc;
     if (open_journal(s, err) != TR_OK)
         return err->rc;
-    derived_attach(&s->derived, &s->journal);
+    (void)snprintf(path, sizeof(path), "%s/asof", s->dir);
+    if (asof_open(&s->asof, path, s->blocks.totals.sealed_seq, s->derived.durable_seq, err) !=
+        TR_OK)
+        return err->rc;
+    derived_attach(&s->derived, &s->journal, &s->asof);
     return dedup_sweep(&s->dedup, err);
 }
 
@@ -155,6 +162,7 @@ static enum tr_rc start_threads(struct tr_store *s, struct tr_err *err)
     if (tr_thread_start(&s->writer, "store-writer", store_writer, s, err) != TR_OK)
         return err->rc;
     if (worker_start(&s->keeper, "store-keeper", s, store_keep, 0, err) == TR_OK &&
+        worker_start(&s->applier, "store-applier", s, store_apply, 0, err) == TR_OK &&
         worker_start(&s->sealer, "store-sealer", s, store_seal, SEALER_NICENESS, err) == TR_OK)
         return TR_OK;
     tr_monitor_enter(&s->queue);
@@ -162,6 +170,7 @@ static enum tr_rc start_threads(struct tr_store *s, struct tr_err *err)
     tr_monitor_tell(&s->queue);
     tr_monitor_leave(&s->queue);
     (void)pthread_join(s->writer, NULL);
+    worker_stop(&s->applier);
     worker_stop(&s->keeper);
     return err->rc;
 }
@@ -176,12 +185,14 @@ static void close_parts(struct tr_store *s)
         dedup_close(&s->dedup);
     if (s->derived.db != NULL)
         derived_close(&s->derived);
+    asof_close(&s->asof);
     if (s->blocks.db != NULL)
         blocks_close(&s->blocks);
     (void)pthread_mutex_destroy(&s->clock_lock);
     (void)pthread_mutex_destroy(&s->tally_lock);
     tr_monitor_fini(&s->queue);
     worker_fini(&s->keeper);
+    worker_fini(&s->applier);
     worker_fini(&s->sealer);
     free(s->dir);
     free(s);
@@ -206,6 +217,7 @@ enum tr_rc store_open_with(const struct tr_store_options *o, const struct clock_
     (void)pthread_mutex_init(&s->tally_lock, NULL);
     tr_monitor_init(&s->queue);
     worker_init(&s->keeper);
+    worker_init(&s->applier);
     worker_init(&s->sealer);
     s->dir = strdup(o->dir);
     s->options.dir = s->dir;
@@ -250,9 +262,10 @@ void tr_store_close(struct tr_store *s)
     tr_monitor_leave(&s->queue);
     (void)pthread_join(s->writer, NULL);
     worker_stop(&s->sealer);
+    worker_stop(&s->applier);
     worker_stop(&s->keeper);
-    /* What these two could not write is made again from the journal, or is only a hint. */
-    (void)!derived_catch_up(&s->derived, &err);
+    /* What these could not write is made again from the journal, or is only a hint. */
+    (void)!derived_commit_through(&s->derived, INT64_MAX, &err);
     (void)!store_clock_save(s, &err);
     close_parts(s);
 }
@@ -383,6 +396,7 @@ void tr_store_status(struct tr_store *s, struct tr_store_status *ret)
     ret->queue_bytes = s->queued_bytes;
     tr_monitor_leave(&s->queue);
     worker_trouble(&s->keeper, ret->trouble, sizeof(ret->trouble));
+    worker_trouble(&s->applier, ret->trouble, sizeof(ret->trouble));
     worker_trouble(&s->sealer, ret->trouble, sizeof(ret->trouble));
 }
 

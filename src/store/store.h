@@ -21,15 +21,17 @@
 struct tr_store;
 
 struct tr_store_options {
-    const char *dir;         /* made when absent */
-    size_t queue_bytes;      /* packed events waiting for the writer; default 32 MiB */
-    size_t segment_bytes;    /* a journal file; default 64 MiB */
-    size_t seal_bytes;       /* unsealed journal that starts a sealing; default 16 MiB */
-    int64_t seal_age_us;     /* or this age of the oldest unsealed event; default 10 min */
-    size_t block_bytes;      /* raw bytes of a block; default 1 MiB */
-    int64_t dedup_age_us;    /* a re-send is recognised for at least this long; default 7 days */
-    uint64_t dedup_events;   /* or for at least this many later events; default 20 million */
-    uint64_t min_free_bytes; /* below this much free disk events are refused; default 64 MiB */
+    const char *dir;          /* made when absent */
+    size_t queue_bytes;       /* packed events waiting for the writer; default 32 MiB */
+    size_t segment_bytes;     /* a journal file; default 64 MiB */
+    size_t seal_bytes;        /* unsealed journal that starts a sealing; default 16 MiB */
+    int64_t seal_age_us;      /* or this age of the oldest unsealed event; default 10 min */
+    size_t block_bytes;       /* raw bytes of a block; default 1 MiB */
+    int64_t dedup_age_us;     /* a re-send is recognised for at least this long; default 7 days */
+    uint64_t dedup_events;    /* or for at least this many later events; default 20 million */
+    size_t state_cache_bytes; /* persons, distinct ids and sessions in memory */
+    int64_t state_commit_us;  /* what is derived is written after this time at the latest */
+    uint64_t min_free_bytes;  /* below this much free disk events are refused; default 64 MiB */
     int64_t
         max_clock_jump_us; /* a wall clock that steps further makes it not ready; default 5 min */
     bool accept_clock;     /* a person says that the wall clock is right as it is now */
@@ -73,6 +75,7 @@ struct tr_group {
     size_t n_events;
     struct tr_group_refused *refused;
     size_t n_refused;
+    bool command;        /* rows hold one event that no client sent: it is applied, never read */
     int64_t received_at; /* the writer's clock when it was stored */
     /* Called once on the writer's thread, after the sync, or with why not (no event of the group is
      * stored then): TR_THROTTLED "store.full" and the like. Must not block. */
@@ -139,6 +142,62 @@ TR_MUST_USE enum tr_rc tr_store_read(struct tr_store *s, int32_t project, struct
 TR_MUST_USE enum tr_rc tr_store_next(struct tr_store_reader *r, struct tr_batch **ret,
                                      struct tr_err *err);
 void tr_store_read_close(struct tr_store_reader *r);
+
+/* ---- persons, sessions, groups ---- */
+
+/* Rows of a mutable model (model/column.h) by the instant of their last change, in their newest
+ * state, in short transactions: a row that changes while it is read is in a later range by then. A
+ * range that is not closed is TR_INVALID "store.not_closed". One reader belongs to one thread;
+ * memory is bounded by a batch. */
+struct tr_store_rows;
+TR_MUST_USE enum tr_rc tr_store_rows_read(struct tr_store *s, const struct tr_schema *schema,
+                                          int32_t project, struct tr_range range,
+                                          tr_column_mask columns, struct tr_store_rows **ret,
+                                          struct tr_err *err);
+/* The next batch, or NULL at the end. */
+TR_MUST_USE enum tr_rc tr_store_rows_next(struct tr_store_rows *r, struct tr_batch **ret,
+                                          struct tr_err *err);
+void tr_store_rows_close(struct tr_store_rows *r);
+
+/* Like tr_store_plan and tr_store_extent. rows is what is there now; it can only fall. */
+TR_MUST_USE enum tr_rc tr_store_rows_plan(struct tr_store *s, const struct tr_schema *schema,
+                                          int32_t project, struct tr_range range, uint64_t max_rows,
+                                          struct tr_part *ret, size_t cap, size_t *ret_n,
+                                          int64_t *ret_covered_hi, struct tr_err *err);
+TR_MUST_USE enum tr_rc tr_store_rows_extent(struct tr_store *s, const struct tr_schema *schema,
+                                            int32_t project, struct tr_range range, bool *ret_any,
+                                            int64_t *ret_first, int64_t *ret_last,
+                                            struct tr_err *err);
+
+/* One person as it is now. */
+struct tr_store_person {
+    struct tr_uuid id;
+    int64_t created_at, version, changed_at;
+    bool is_identified, is_deleted;
+    struct tr_buf properties;   /* tr_buf_fini it */
+    struct tr_buf distinct_ids; /* a JSON array of texts, the first thousand; tr_buf_fini it */
+};
+/* By its id, or (id NULL) by one of its distinct ids. */
+TR_MUST_USE enum tr_rc tr_store_person_get(struct tr_store *s, int32_t project,
+                                           const struct tr_uuid *id, struct tr_str distinct_id,
+                                           struct tr_store_person *ret, bool *ret_found,
+                                           struct tr_err *err);
+/* Deletes a person, and its hold of its distinct ids or not; durable when it returns TR_OK, seen by
+ * everybody soon after. Waits for the writer. A person who is not there is none of its business. */
+TR_MUST_USE enum tr_rc tr_store_person_delete(struct tr_store *s, int32_t project,
+                                              const struct tr_uuid *id, bool distinct_ids,
+                                              struct tr_err *err);
+
+/* What was wrong with events that were taken all the same, newest day first. */
+struct tr_store_warning {
+    const char *type;               /* "cannot_merge_already_identified" */
+    int64_t day, first_at, last_at; /* day: its first instant, UTC */
+    uint64_t n;
+    struct tr_str distinct_id, other; /* of the last one */
+};
+TR_MUST_USE enum tr_rc tr_store_warnings(struct tr_store *s, int32_t project, int limit,
+                                         bool (*each)(void *, const struct tr_store_warning *),
+                                         void *arg, struct tr_err *err);
 
 /* ---- looking inside ---- */
 

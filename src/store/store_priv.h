@@ -1,7 +1,7 @@
 /* The store's inside: what its threads and readers share.
  *
  * Locks, outermost first; none is held while waiting for another thread:
- *   derived.lock > journal.lock; queue, the workers' monitors, clock_lock, tally_lock,
+ *   derived.lock > journal.lock, asof.lock; queue, the workers' monitors, clock_lock, tally_lock,
  * dedup.monitor, blocks.pool_lock: innermost, for a few instructions each.
  */
 #ifndef TR_STORE_STORE_PRIV_H
@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "os/thread.h"
+#include "store/asof.h"
 #include "store/blocks.h"
 #include "store/dedup.h"
 #include "store/derived.h"
@@ -37,6 +38,7 @@ struct tr_store {
     struct journal journal;
     struct dedup dedup;
     struct derived derived;
+    struct asof asof;
     struct blocks blocks;
 
     pthread_mutex_t clock_lock;
@@ -50,7 +52,7 @@ struct tr_store {
     bool closing;
 
     pthread_t writer;
-    struct store_worker keeper, sealer;
+    struct store_worker keeper, applier, sealer;
     atomic_uint_fast64_t seal_wanted; /* records up to here are to be sealed, whatever their age */
     int64_t clock_saved_at;           /* the keeper's */
 

@@ -96,27 +96,36 @@ enum tr_rc store_sql_int64(sqlite3 *db, const char *sql, int64_t otherwise, int6
     return rc;
 }
 
-enum tr_rc store_sql_schema(sqlite3 *db, const char *name, int number, const char *make,
-                            struct tr_err *err)
+static enum tr_rc climb(sqlite3 *db, const char *const *steps, int from, int to, struct tr_err *err)
 {
-    int64_t is;
     char set[64];
-
-    if (store_sql_int64(db, "PRAGMA user_version", 0, &is, err) != TR_OK)
-        return tr_wrap(err, "%s", name);
-    if (is == number)
-        return TR_OK;
-    if (is != 0)
-        return tr_fail(err, TR_REFUSED, "store.newer_format",
-                       "start the version of tailrace that wrote it, or a later one",
-                       "%s has schema %lld; this program knows %d", name, (long long)is, number);
-    (void)snprintf(set, sizeof(set), "PRAGMA user_version = %d", number);
     enum tr_rc rc = store_sql_exec(db, "BEGIN IMMEDIATE", err);
-    if (rc == TR_OK)
-        rc = store_sql_exec(db, make, err);
+
+    for (int i = from; i < to && rc == TR_OK; i++)
+        rc = store_sql_exec(db, steps[i], err);
+    (void)snprintf(set, sizeof(set), "PRAGMA user_version = %d", to);
     if (rc == TR_OK)
         rc = store_sql_exec(db, set, err);
     if (rc == TR_OK)
         rc = store_sql_exec(db, "COMMIT", err);
+    if (rc != TR_OK)
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+enum tr_rc store_sql_schema(sqlite3 *db, const char *name, const char *const *steps, int n,
+                            struct tr_err *err)
+{
+    int64_t is;
+
+    if (store_sql_int64(db, "PRAGMA user_version", 0, &is, err) != TR_OK)
+        return tr_wrap(err, "%s", name);
+    if (is > n || is < 0)
+        return tr_fail(err, TR_REFUSED, "store.newer_format",
+                       "start the version of tailrace that wrote it, or a later one",
+                       "%s has schema %lld; this program knows %d", name, (long long)is, n);
+    if (is == n)
+        return TR_OK;
+    enum tr_rc rc = climb(db, steps, (int)is, n, err);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "make %s", name);
 }

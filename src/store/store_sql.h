@@ -22,8 +22,9 @@ TR_MUST_USE enum tr_rc store_sql_int64(sqlite3 *db, const char *sql, int64_t oth
 /* The database's last error: full disks are TR_THROTTLED "store.full", damage is TR_REFUSED. */
 enum tr_rc store_sql_fail(sqlite3 *db, struct tr_err *err);
 
-/* Makes the schema of an empty database, or checks its number: a newer one refuses. */
-TR_MUST_USE enum tr_rc store_sql_schema(sqlite3 *db, const char *name, int number, const char *make,
-                                        struct tr_err *err);
+/* Brings a database to the schema with the number n: steps[i] leads from i to i + 1, an empty one
+ * begins at 0. All in one transaction. A newer one refuses. */
+TR_MUST_USE enum tr_rc store_sql_schema(sqlite3 *db, const char *name, const char *const *steps,
+                                        int n, struct tr_err *err);
 
 #endif

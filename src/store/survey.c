@@ -35,9 +35,9 @@ static enum tr_rc read_positions(struct survey *v, struct tr_err *err)
     (void)snprintf(path, sizeof(path), "%s/state.db", v->dir);
     enum tr_rc rc = store_sql_open(path, false, &db, err);
     if (rc == TR_OK)
-        rc = store_sql_int64(db, "SELECT seq FROM applied WHERE name = 'counts'", 0, &seq, err);
+        rc = store_sql_int64(db, "SELECT seq FROM applied WHERE name = 'journal'", 0, &seq, err);
     if (rc == TR_OK)
-        rc = store_sql_int64(db, "SELECT through FROM applied WHERE name = 'counts'", 0,
+        rc = store_sql_int64(db, "SELECT through FROM applied WHERE name = 'journal'", 0,
                              &v->applied_through, err);
     (void)sqlite3_close(db);
     v->applied_seq = (uint64_t)seq;

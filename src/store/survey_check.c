@@ -59,7 +59,7 @@ static void check_counters(struct check *c, const struct record_head *h)
 
     for (uint32_t i = 0; i < h->counters; i++)
         stored += counters[i].stored;
-    if (stored != h->events)
+    if (stored != record_stored(h))
         survey_problem(&c->v->problems, "journal", 0,
                        "record %" PRIu64 " counts %" PRIu64 " events and holds %u", h->seq, stored,
                        h->events);
@@ -74,7 +74,7 @@ static enum tr_rc on_record(void *ctx, const struct record_head *h, const char *
     struct check *c = ctx;
 
     check_counters(c, h);
-    if (h->seq <= c->v->blocks.sealed_seq || h->seq > c->v->applied_seq)
+    if (h->type != RECORD_GROUP || h->seq <= c->v->blocks.sealed_seq || h->seq > c->v->applied_seq)
         return TR_OK;
     return count_rows(c, events, h->events_bytes, err);
 }
@@ -89,10 +89,11 @@ static enum tr_rc check_block(struct check *c, sqlite3_stmt *q, ZSTD_DCtx *z, st
                               struct last *last, struct tr_err *err)
 {
     struct block_row b;
+    struct block_layout layout;
     struct tr_err why;
 
     blocks_row(q, &b);
-    struct tr_str data = { sqlite3_column_blob(q, 7), (size_t)sqlite3_column_bytes(q, 7) };
+    struct tr_str data = { sqlite3_column_blob(q, 8), (size_t)sqlite3_column_bytes(q, 8) };
     if (last->blocks > 0 && b.project == last->project && b.lo <= last->hi)
         survey_problem(&c->v->problems, "blocks.db", (uint64_t)b.id,
                        "a block of project %" PRId32 " overlaps the one before", b.project);
@@ -103,11 +104,11 @@ static enum tr_rc check_block(struct check *c, sqlite3_stmt *q, ZSTD_DCtx *z, st
     last->hi = b.hi;
     last->events += b.n;
     last->blocks++;
-    if (block_unpack(z, &b, data, rows, &why) != TR_OK) {
+    if (block_unpack(z, &b, data, rows, &layout, &why) != TR_OK) {
         survey_problem(&c->v->problems, "blocks.db", (uint64_t)b.id, "%s", why.cause);
         return TR_OK;
     }
-    return count_rows(c, rows->p, rows->n, err);
+    return count_rows(c, rows->p, layout.events_bytes, err);
 }
 
 static enum tr_rc walk_blocks(struct check *c, sqlite3 *db, struct tr_err *err)

@@ -53,7 +53,7 @@ static enum tr_rc take(struct walk *w, const struct record_head *h, uint64_t at,
     sum->last_seq = h->seq;
     sum->closed_through = h->last_stamp + 1;
     sum->records++;
-    sum->events += h->events;
+    sum->events += record_stored(h);
     w->commit = h->commit;
     if ((h->flags & RECORD_ENDS_COMMIT) != 0)
         w->commit_end = at + record_size(h);

@@ -35,6 +35,9 @@ static void pg_close(struct tr_dest *dest)
     tr_file_close(&d->ca_fd);
     tr_buf_fini(&d->out);
     free(d->copy_sql);
+    free(d->stage_sql);
+    free(d->upsert_sql);
+    free(d->reupsert_sql);
     free(d->names);
     free(d->table_sql);
     free(d->ledger_sql);
@@ -101,7 +104,7 @@ static enum tr_rc pg_open_dest(const struct tr_ctx *cx, const struct tr_conf *co
 
 const struct tr_dest_ops tr_dest_postgres_ops = {
     .name = "Postgres",
-    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_REPLACES | TR_DEST_RECOUNTS,
+    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_REPLACES | TR_DEST_RECOUNTS | TR_DEST_UPSERTS,
     .options = pg_options,
     .tests = pg_tests,
     .defaults = { events, tr_default_persons, tr_default_sessions, tr_default_groups },
@@ -113,5 +116,6 @@ const struct tr_dest_ops tr_dest_postgres_ops = {
     .begin = pg_load_begin,
     .lookup = pg_lookup,
     .recount = pg_recount,
+    .recount_rows = pg_recount_rows,
     .close = pg_close,
 };

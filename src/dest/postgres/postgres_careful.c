@@ -53,6 +53,8 @@ static enum tr_rc try_rows(const struct tr_ctx *cx, struct pg_load *l, const str
 
     *ret = (struct attempt){ .tried = n };
     enum tr_rc rc = savepoint(cx, l, "SAVEPOINT tr_rows", err);
+    if (rc == TR_OK && l->staged)
+        rc = savepoint(cx, l, "DELETE FROM " PG_STAGE, err);
     if (rc == TR_OK)
         rc = pg_copy_start(cx, l->d, err);
     if (rc != TR_OK)
@@ -62,6 +64,8 @@ static enum tr_rc try_rows(const struct tr_ctx *cx, struct pg_load *l, const str
     if (rc != TR_OK)
         return rc;
     rc = pg_copy_end(cx, l, &class, &ret->line, &why);
+    if (rc == TR_OK && l->staged)
+        rc = pg_upsert_run(cx, l, &class, &why);
     if (rc == TR_OK) {
         l->receipt.delivered += l->copied;
         return savepoint(cx, l, "RELEASE SAVEPOINT tr_rows", err);

@@ -164,6 +164,36 @@ static enum tr_rc fit_type(const struct tr_column *from, const struct pg_column 
         type_words(from->type));
 }
 
+/* "10" and "9" as texts stand in the wrong order. */
+static enum tr_rc check_version(const struct tr_column *from, const struct pg_column *to,
+                                enum tr_pgcopy_form form, struct tr_err *err)
+{
+    if (from->role != TR_ROLE_VERSION || form != TR_PGCOPY_TEXT)
+        return TR_OK;
+    return tr_fail(err, TR_REFUSED, "postgres.column_type",
+                   "change the column's type, or use another table",
+                   "column %s of the table is %s: versions are compared, so it must be a number or "
+                   "a time",
+                   to->name, to->type_name);
+}
+
+/* Without its keys and versions a row cannot be found and compared. */
+static enum tr_rc check_identity(const struct pg_fit *fit, const struct tr_projection *p,
+                                 struct tr_err *err)
+{
+    tr_column_mask left = p->schema->is_mutable ? tr_schema_identity(p->schema) : 0;
+
+    for (size_t i = 0; i < fit->copy.n; i++)
+        left &= ~((tr_column_mask)1 << fit->copy.col[i].column);
+    for (size_t i = 0; i < p->n; i++)
+        if ((left >> p->column[i] & 1) != 0)
+            return tr_fail(err, TR_REFUSED, "postgres.column_missing",
+                           "add the column to the table, or use another table",
+                           "the table has no column %s, by which rows are found and compared",
+                           p->name[i]);
+    return TR_OK;
+}
+
 static bool is_filled(const struct pg_fit *fit, const char *name)
 {
     for (size_t i = 0; i < fit->copy.n; i++)
@@ -218,6 +248,8 @@ enum tr_rc pg_fit(const struct tr_projection *p, const struct pg_column *columns
             notice(notices, "has a type of its own: it is left alone", p->name[i], "");
             continue;
         }
+        if (rc == TR_OK)
+            rc = check_version(from, to, c->form, err);
         if (rc != TR_OK)
             return rc;
         c->column = p->column[i];
@@ -230,6 +262,8 @@ enum tr_rc pg_fit(const struct tr_projection *p, const struct pg_column *columns
                        "use another table_name, or name the columns as the table does",
                        "the table has none of the export's columns");
     enum tr_rc rc = check_required(&fit, columns, n, err);
+    if (rc == TR_OK)
+        rc = check_identity(&fit, p, err);
     if (rc == TR_OK)
         *ret = fit;
     return rc;

@@ -242,6 +242,10 @@ static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *load,
     if (l->d->conn == NULL)
         return tr_fail(err, TR_TRANSIENT, "postgres.connection_lost", NULL,
                        "the connection is gone");
+    if (l->d->stage_sql != NULL && !l->staged)
+        rc = pg_upsert_stage(cx, l, err);
+    if (rc != TR_OK)
+        return rc;
     if (l->spec.careful)
         return pg_careful_rows(cx, l, b, err);
     if (!l->in_copy) {
@@ -269,6 +273,10 @@ static enum tr_rc commit_rows(const struct tr_ctx *cx, struct pg_load *l, struct
                        "the connection is gone");
     if (l->in_copy)
         rc = pg_copy_end(cx, l, &class, NULL, err);
+    if (rc == TR_OK && l->in_copy && l->staged) {
+        TR_KILL_POINT("pg.staged");
+        rc = pg_upsert_run(cx, l, &class, err);
+    }
     if (rc == TR_OK && (l->in_copy || l->spec.careful))
         rc = pg_table_unchanged(cx, l->d, err);
     if (rc != TR_OK)

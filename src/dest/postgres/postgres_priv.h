@@ -8,6 +8,7 @@
  * postgres_table.c    prepare: read or create table and ledger
  * postgres_ledger.c   the ledger's rows: insert, counts, lookup
  * postgres_load.c     one chunk: ledger row, COPY, commit
+ * postgres_upsert.c   mutable models: a stage, and from it into the table
  * postgres_careful.c  the same where rows are bad: find them one by one
  * postgres_test.c     the steps of "test this connection"
  * postgres_recount.c  uuids present at the table
@@ -67,7 +68,7 @@ struct pg_fit {
     struct tr_pgcopy copy;
     const char
         *name[TR_BATCH_COLUMNS]; /* of each column of copy, at the table; into the projection */
-    int uuid;                    /* index into copy of the model's key column, or -1 */
+    int uuid;                    /* index into copy of the model's first key column, or -1 */
 };
 
 /* What a column of the model becomes in a table that is created. */
@@ -99,9 +100,10 @@ struct pg_dest {
     struct tr_projection projection; /* names are copies in names */
     char *names;
     struct pg_fit fit;
-    char *copy_sql;       /* COPY .. FROM STDIN */
-    struct tr_buf out;    /* tuples on their way */
-    struct pg_load *load; /* the one that is open, or NULL */
+    char *copy_sql; /* COPY .. FROM STDIN; into the stage for mutable models */
+    char *stage_sql, *upsert_sql, *reupsert_sql; /* mutable models; NULL otherwise */
+    struct tr_buf out;                           /* tuples on their way */
+    struct pg_load *load;                        /* the one that is open, or NULL */
 };
 
 struct pg_dest *pg_dest_of(struct tr_dest *d);
@@ -192,8 +194,8 @@ enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
  * bigint. */
 TR_MUST_USE enum tr_rc pg_table_unchanged(const struct tr_ctx *cx, struct pg_dest *d,
                                           struct tr_err *err);
-/* "COPY table (columns) FROM STDIN (FORMAT binary)", or NULL without memory. */
-char *pg_table_copy_sql(const struct pg_dest *d, const struct pg_fit *fit);
+/* "COPY table (columns) FROM STDIN (FORMAT binary)", or NULL without memory. table is quoted. */
+char *pg_table_copy_sql(const char *table, const struct pg_fit *fit);
 /* A name quoted for SQL, appended. */
 void pg_quote(struct tr_buf *out, const char *name);
 
@@ -228,6 +230,7 @@ struct pg_load {
     uint64_t copied; /* tuples of the COPY that is open */
     bool swallow;    /* another attempt delivered this key: rows are ignored */
     bool in_copy, flushed;
+    bool staged; /* the stage is there, in this transaction */
 };
 
 enum tr_rc pg_load_begin(const struct tr_ctx *cx, struct tr_dest *dest,
@@ -247,6 +250,27 @@ TR_MUST_USE enum tr_rc pg_copy_end(const struct tr_ctx *cx, struct pg_load *l,
                                    struct pg_class *ret_class, uint64_t *ret_line,
                                    struct tr_err *err);
 void pg_reject(struct pg_load *l, const struct tr_batch *b, size_t row, const char *reason);
+
+/* --- mutable models: postgres_upsert.c --- */
+
+#define PG_STAGE "pg_temp.tailrace_stage"
+
+void pg_array_text(struct tr_buf *out, struct tr_str s);
+
+/* A key that ON CONFLICT can use. TR_REFUSED "postgres.no_primary_key", with the statement that
+ * makes one. */
+TR_MUST_USE enum tr_rc pg_upsert_check(const struct tr_ctx *cx, struct pg_dest *d,
+                                       const struct pg_fit *fit, struct tr_err *err);
+/* Makes stage_sql and both forms of upsert_sql; frees old ones. */
+TR_MUST_USE enum tr_rc pg_upsert_prepare(struct pg_dest *d, struct tr_err *err);
+/* An empty stage, in the transaction that is open. */
+TR_MUST_USE enum tr_rc pg_upsert_stage(const struct tr_ctx *cx, struct pg_load *l,
+                                       struct tr_err *err);
+/* From the stage into the table. */
+TR_MUST_USE enum tr_rc pg_upsert_run(const struct tr_ctx *cx, struct pg_load *l,
+                                     struct pg_class *ret_class, struct tr_err *err);
+enum tr_rc pg_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_batch *b,
+                           struct tr_recount *ret, struct tr_err *err) TR_MUST_USE;
 
 TR_MUST_USE enum tr_rc pg_careful_rows(const struct tr_ctx *cx, struct pg_load *l,
                                        const struct tr_batch *b, struct tr_err *err);

@@ -211,6 +211,19 @@ static enum tr_rc prepare_ledger(const struct tr_ctx *cx, struct pg_dest *d, boo
 
 /* --- the table --- */
 
+static void put_primary_key(struct tr_buf *sql, const struct tr_projection *p)
+{
+    tr_buf_z(sql, ", PRIMARY KEY (");
+    for (size_t k = 0; k < p->schema->n_keys; k++)
+        for (size_t i = 0; i < p->n; i++)
+            if (p->column[i] == p->schema->keys[k]) {
+                tr_buf_z(sql, k == 0 ? "" : ", ");
+                pg_quote(sql, p->name[i]);
+                break;
+            }
+    tr_buf_ch(sql, ')');
+}
+
 static enum tr_rc create_table(const struct tr_ctx *cx, struct pg_dest *d,
                                const struct tr_projection *p, struct tr_notice_sink *notices,
                                struct pg_class *ret_class, struct tr_err *err)
@@ -220,11 +233,15 @@ static enum tr_rc create_table(const struct tr_ctx *cx, struct pg_dest *d,
 
     tr_buf_init(&sql, SQL_BYTES);
     tr_buf_printf(&sql, "CREATE TABLE %s (", d->table_sql);
-    for (size_t i = 0; i < p->n; i++) {
-        tr_buf_z(&sql, i == 0 ? "" : ", ");
+    for (size_t i = 0, n = 0; i < p->n; i++) {
+        if (p->optional[i])
+            continue;
+        tr_buf_z(&sql, n++ == 0 ? "" : ", ");
         pg_quote(&sql, p->name[i]);
         tr_buf_printf(&sql, " %s", pg_fit_create_type(p->schema, p->column[i]));
     }
+    if (p->schema->is_mutable)
+        put_primary_key(&sql, p);
     tr_buf_ch(&sql, ')');
     enum tr_rc rc = run_text(cx, d, &sql, ret_class, err);
     tr_buf_fini(&sql);
@@ -261,10 +278,16 @@ static enum tr_rc prepare_table(const struct tr_ctx *cx, struct pg_dest *d,
             return rc;
     }
     rc = read_columns(cx, d, d->table, &columns, &n, err);
-    if (rc == TR_OK && (rc = pg_fit(p, columns, n, ret, notices, err)) != TR_OK)
-        (void)tr_wrap(err, "fit table %s", d->table_sql);
+    if (rc == TR_OK)
+        rc = pg_fit(p, columns, n, ret, notices, err);
+    if (rc == TR_OK && p->schema->is_mutable && !rel.may_update && rel.exists)
+        rc = tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                     "GRANT SELECT, INSERT, UPDATE ON <schema>.<table> TO <user>",
+                     "user %s may not update %s", PQuser(d->conn), d->table_sql);
+    if (rc == TR_OK && p->schema->is_mutable)
+        rc = pg_upsert_check(cx, d, ret, err);
     free(columns);
-    return rc;
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "fit table %s", d->table_sql);
 }
 
 /* The server converts to the database's encoding and refuses what that does not have. */
@@ -341,12 +364,12 @@ enum tr_rc pg_table_unchanged(const struct tr_ctx *cx, struct pg_dest *d, struct
     return rc;
 }
 
-char *pg_table_copy_sql(const struct pg_dest *d, const struct pg_fit *fit)
+char *pg_table_copy_sql(const char *table, const struct pg_fit *fit)
 {
     struct tr_buf sql;
 
     tr_buf_init(&sql, SQL_BYTES);
-    tr_buf_printf(&sql, "COPY %s (", d->table_sql);
+    tr_buf_printf(&sql, "COPY %s (", table);
     for (size_t i = 0; i < fit->copy.n; i++) {
         tr_buf_z(&sql, i == 0 ? "" : ", ");
         pg_quote(&sql, fit->name[i]);
@@ -426,9 +449,11 @@ enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     if (rc != TR_OK)
         return rc;
     free(d->copy_sql);
-    d->copy_sql = pg_table_copy_sql(d, &d->fit);
+    d->copy_sql = pg_table_copy_sql(p->schema->is_mutable ? PG_STAGE : d->table_sql, &d->fit);
     if (d->copy_sql == NULL)
         return tr_fail_oom(err);
+    if (p->schema->is_mutable && pg_upsert_prepare(d, err) != TR_OK)
+        return TR_INTERNAL;
     notice_encoding(d, notices);
     d->prepared = true;
     *ret_used = 0;

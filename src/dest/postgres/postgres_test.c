@@ -104,7 +104,7 @@ static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const st
                             struct tr_err *err)
 {
     struct tr_key key = { .installation = tr_random_uuid4() };
-    char *sql = pg_table_copy_sql(d, fit);
+    char *sql = pg_table_copy_sql(d->table_sql, fit);
     char reason[TR_PGCOPY_REASON];
     struct pg_class class;
     struct sample s;

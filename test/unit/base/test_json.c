@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 /* A copy with nothing behind its last byte, so that the sanitizer sees every step too far. */
 static char *exact(const char *text, size_t n)
@@ -497,6 +498,27 @@ static void unescapes(void **state)
     tr_buf_fini(&small);
 }
 
+/* Every length of every text, and a place that is no longer than allowed. */
+static void unescapes_no_more_than_it_may(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct tr_json_value v;
+        struct tr_err err;
+
+        assert_int_equal(scan(texts[i].raw, strlen(texts[i].raw), &v, &err), TR_OK);
+        for (size_t max = 0; max <= texts[i].want_n + 1; max++) {
+            char *out = exact("", 0);
+            out = realloc(out, max == 0 ? 1 : max);
+            size_t n = tr_json_text_head(&v, out, max);
+            assert_int_equal(
+                n, tr_utf8_head_bytes((struct tr_str){ texts[i].want, texts[i].want_n }, max).n);
+            assert_memory_equal(out, texts[i].want, n);
+            free(out);
+        }
+    }
+}
+
 static void finds_the_last_member_of_a_name(void **state)
 {
     struct tr_str object = TR_STR("{\"a\":1,\"b\":{\"a\":2},\"\\u0061\":3,\"c\":[{\"d\":4}]}");
@@ -551,6 +573,7 @@ int main(void)
         cmocka_unit_test(counts_opened_levels_towards_the_limit),
         cmocka_unit_test(tells_a_type_by_its_first_byte),
         cmocka_unit_test(unescapes),
+        cmocka_unit_test(unescapes_no_more_than_it_may),
         cmocka_unit_test(finds_the_last_member_of_a_name),
         cmocka_unit_test(replaces_bare_words),
     };

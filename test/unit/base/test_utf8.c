@@ -69,6 +69,16 @@ static void cuts_between_characters(void **state)
         assert_int_equal(tr_utf8_head(s, chars).n, bytes[chars]);
 }
 
+static void cuts_by_bytes_between_characters(void **state)
+{
+    struct tr_str s = TR_STR("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+    static const size_t want[] = { 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10 };
+
+    (void)state;
+    for (size_t max = 0; max < sizeof(want) / sizeof(want[0]); max++)
+        assert_int_equal(tr_utf8_head_bytes(s, max).n, want[max]);
+}
+
 static void writes_what_it_reads(void **state)
 {
     (void)state;
@@ -87,6 +97,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_characters_from_other_bytes),
         cmocka_unit_test(cuts_between_characters),
+        cmocka_unit_test(cuts_by_bytes_between_characters),
         cmocka_unit_test(writes_what_it_reads),
     };
 

@@ -254,7 +254,7 @@ static void a_failed_run_is_named_with_its_reason(void **state)
     verify(0, 1, false);
     assert_int_equal(verdicts[0].what, TR_VERDICT_MISSING);
     assert_non_null(strstr(verdicts[0].text, "not allowed"));
-    assert_non_null(strstr(verdicts[0].text, "50 events"));
+    assert_non_null(strstr(verdicts[0].text, "50 rows"));
 }
 
 static void an_interval_whose_run_is_open_is_pending(void **state)

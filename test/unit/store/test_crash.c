@@ -31,7 +31,8 @@ static void small(struct kit *k)
     k->o.segment_bytes = 64 * 1024;
     k->o.seal_bytes = 96 * 1024;
     k->o.block_bytes = 16 * 1024;
-    k->o.dedup_events = 64 * 1000; /* a table of 1000 entries */
+    k->o.dedup_events = 64 * 3200; /* a table of 3200 entries; nothing is forgotten within a test */
+    k->o.state_commit_us = 10 * 1000;
     k->pad = 150;
 }
 
@@ -162,8 +163,8 @@ static void a_kill_at_every_point_loses_and_doubles_nothing(void **state)
 {
     static const char *const points[] = {
         "journal.before_write", "journal.written", "journal.synced",        "journal.rotated",
-        "seal.before_commit",   "seal.committed",  "derived.before_commit", "dedup.flushed",
-        "dedup.manifest",       "dedup.merged",
+        "seal.before_commit",   "seal.committed",  "derived.before_commit", "derived.committed",
+        "dedup.flushed",        "dedup.manifest",  "dedup.merged",
     };
     static const int passes[] = { 1, 2, 5 };
 

@@ -1,0 +1,348 @@
+#include "identity/props.h"
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+struct tr_props_member {
+    uint64_t hash;
+    struct tr_str name;  /* without escapes */
+    struct tr_str key;   /* raw, with its quotes */
+    struct tr_str value; /* raw */
+    struct tr_str was;   /* the value that was loaded; p == NULL: none */
+    bool gone;
+    bool said; /* by the event's own $set */
+};
+
+enum { TEXTS_MAX = 8 << 20, OUT_MAX = 1 << 30, FIRST_MEMBERS = 128 };
+
+void tr_props_init(struct tr_props *p)
+{
+    *p = (struct tr_props){ 0 };
+    tr_arena_init(&p->texts, TEXTS_MAX);
+    tr_buf_init(&p->out, OUT_MAX);
+}
+
+void tr_props_fini(struct tr_props *p)
+{
+    free(p->m);
+    free(p->slots);
+    tr_arena_fini(&p->texts);
+    tr_buf_fini(&p->out);
+}
+
+/* ---- members and their index ---- */
+
+static void put_slot(struct tr_props *p, size_t i)
+{
+    size_t at = p->m[i].hash & (p->n_slots - 1);
+
+    while (p->slots[at] != 0)
+        at = (at + 1) & (p->n_slots - 1);
+    p->slots[at] = (uint32_t)(i + 1);
+}
+
+static enum tr_rc rebuild_slots(struct tr_props *p, size_t n_slots, struct tr_err *err)
+{
+    if (n_slots > p->cap_slots) {
+        uint32_t *slots = realloc(p->slots, n_slots * sizeof(*slots));
+        if (slots == NULL)
+            return tr_fail_oom(err);
+        p->slots = slots;
+        p->cap_slots = n_slots;
+    }
+    p->n_slots = n_slots;
+    memset(p->slots, 0, n_slots * sizeof(*p->slots));
+    for (size_t i = 0; i < p->n; i++)
+        put_slot(p, i);
+    return TR_OK;
+}
+
+static enum tr_rc append(struct tr_props *p, const struct tr_props_member *m, struct tr_err *err)
+{
+    if (p->n == p->cap) {
+        size_t cap = p->cap == 0 ? FIRST_MEMBERS : 2 * p->cap;
+        struct tr_props_member *grown = realloc(p->m, cap * sizeof(*grown));
+        if (grown == NULL)
+            return tr_fail_oom(err);
+        p->m = grown;
+        p->cap = cap;
+    }
+    p->m[p->n++] = *m;
+    if (p->n * 2 > p->n_slots)
+        return rebuild_slots(p, p->n_slots * 2, err);
+    put_slot(p, p->n - 1);
+    return TR_OK;
+}
+
+static struct tr_props_member *find(const struct tr_props *p, uint64_t hash, struct tr_str name)
+{
+    for (size_t at = hash & (p->n_slots - 1); p->slots[at] != 0; at = (at + 1) & (p->n_slots - 1)) {
+        struct tr_props_member *m = &p->m[p->slots[at] - 1];
+        if (m->hash == hash && tr_str_eq(m->name, name))
+            return m;
+    }
+    return NULL;
+}
+
+/* The text of a key or string, which lives as long as the load. */
+static enum tr_rc text_of(struct tr_props *p, const struct tr_json_value *v, struct tr_str *ret,
+                          struct tr_err *err)
+{
+    if ((v->flags & TR_JSON_ESCAPES) == 0) {
+        *ret = (struct tr_str){ v->raw.p + 1, v->raw.n - 2 };
+        return TR_OK;
+    }
+    char *room = tr_arena_alloc(&p->texts, v->raw.n);
+    if (room == NULL)
+        return tr_fail_oom(err);
+    *ret = (struct tr_str){ room, tr_json_text_copy(v, room) };
+    return TR_OK;
+}
+
+static bool is_noisy(struct tr_str name)
+{
+    static const struct tr_str geoip = { "$geoip_", 7 };
+
+    if (tr_str_starts(name, geoip))
+        return !tr_str_is(name, "$geoip_country_name") && !tr_str_is(name, "$geoip_city_name");
+    enum tr_fact f = tr_fact_find(name);
+    return f >= TR_FACT_AUTOMATIC && f < TR_FACTS;
+}
+
+/* ---- loading and setting ---- */
+
+enum tr_rc tr_props_load(struct tr_props *p, struct tr_str object, struct tr_err *err)
+{
+    p->n = 0;
+    tr_arena_reset(&p->texts);
+    enum tr_rc rc = rebuild_slots(p, 2 * FIRST_MEMBERS, err);
+    if (rc == TR_OK && object.n > 0)
+        rc = tr_props_set(p, object, false, err);
+    tr_props_settle(p);
+    return rc;
+}
+
+void tr_props_settle(struct tr_props *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        p->m[i].was = p->m[i].value;
+        p->m[i].said = false;
+    }
+}
+
+enum tr_props_change tr_props_change(const struct tr_props *p)
+{
+    enum tr_props_change change = TR_PROPS_SAME;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const struct tr_props_member *m = &p->m[i];
+        if (m->was.p == NULL ? m->gone : !m->gone && tr_str_eq(m->was, m->value))
+            continue;
+        if (m->was.p == NULL || m->gone || !is_noisy(m->name))
+            return TR_PROPS_CHANGED;
+        change = TR_PROPS_NOISE;
+    }
+    return change;
+}
+
+/* said: a value that the automatic ones give way to. */
+static enum tr_rc put(struct tr_props *p, struct tr_props_member *fresh, bool once, bool said,
+                      struct tr_err *err)
+{
+    fresh->hash = tr_hash64(fresh->name.p, fresh->name.n, 0);
+    fresh->said = said;
+    struct tr_props_member *m = find(p, fresh->hash, fresh->name);
+
+    if (m == NULL)
+        return append(p, fresh, err);
+    if (once && !m->gone)
+        return TR_OK;
+    if (m->said && !said)
+        return TR_OK;
+    m->value = fresh->value;
+    m->said = said;
+    m->gone = false;
+    return TR_OK;
+}
+
+enum tr_rc tr_props_set(struct tr_props *p, struct tr_str object, bool once, struct tr_err *err)
+{
+    struct tr_json j;
+    struct tr_json_value key;
+    struct tr_json_value value;
+    bool more;
+
+    tr_json_init(&j, object);
+    if (tr_json_open_object(&j, err) != TR_OK)
+        return err == NULL ? TR_INTERNAL : err->rc;
+    for (;;) {
+        enum tr_rc rc = tr_json_member(&j, &key, &value, &more, err);
+        if (rc != TR_OK || !more)
+            return rc;
+        struct tr_props_member fresh = { .key = key.raw, .value = value.raw };
+        rc = text_of(p, &key, &fresh.name, err);
+        if (rc == TR_OK)
+            rc = put(p, &fresh, once, !once, err);
+        if (rc != TR_OK)
+            return rc;
+    }
+}
+
+/* ---- what an event says ---- */
+
+static enum tr_rc put_automatic(struct tr_props *p, const struct tr_facts *f, bool once,
+                                struct tr_err *err)
+{
+    enum tr_rc rc = TR_OK;
+
+    for (uint64_t left = tr_facts_automatic(f); left != 0 && rc == TR_OK; left &= left - 1) {
+        enum tr_fact which = (enum tr_fact)__builtin_ctzll(left);
+        struct tr_str quoted = once ? tr_fact_initial(which) : tr_fact_quoted(which);
+        struct tr_props_member fresh = {
+            .key = quoted,
+            .name = { quoted.p + 1, quoted.n - 2 },
+            .value = f->v[which].raw,
+        };
+        rc = put(p, &fresh, once, false, err);
+    }
+    return rc;
+}
+
+static const struct tr_json_value *object_fact(const struct tr_facts *f, enum tr_fact which)
+{
+    const struct tr_json_value *v = tr_fact(f, which);
+
+    return v != NULL && v->type == TR_JSON_OBJECT ? v : NULL;
+}
+
+static void unset_one(struct tr_props *p, struct tr_str name)
+{
+    struct tr_props_member *m = find(p, tr_hash64(name.p, name.n, 0), name);
+
+    if (m != NULL)
+        m->gone = true;
+}
+
+/* A list of names, or the keys of an object. */
+static enum tr_rc unset(struct tr_props *p, const struct tr_json_value *names, struct tr_err *err)
+{
+    struct tr_json j;
+    struct tr_json_value key;
+    struct tr_json_value value;
+    struct tr_str name = { NULL, 0 };
+    bool more = true;
+    bool is_object = names->type == TR_JSON_OBJECT;
+
+    if (!is_object && names->type != TR_JSON_ARRAY)
+        return TR_OK;
+    tr_json_init(&j, names->raw);
+    enum tr_rc rc = is_object ? tr_json_open_object(&j, err) : tr_json_open_array(&j, err);
+    while (rc == TR_OK && more) {
+        rc = is_object ? tr_json_member(&j, &key, &value, &more, err)
+                       : tr_json_element(&j, &key, &more, err);
+        if (rc != TR_OK || !more || key.type != TR_JSON_STRING)
+            continue;
+        rc = text_of(p, &key, &name, err);
+        if (rc == TR_OK)
+            unset_one(p, name);
+    }
+    return rc;
+}
+
+enum tr_rc tr_props_update(struct tr_props *p, const struct tr_facts *f, struct tr_err *err)
+{
+    const struct tr_json_value *once = object_fact(f, TR_FACT_SET_ONCE);
+    const struct tr_json_value *set = object_fact(f, TR_FACT_SET);
+    const struct tr_json_value *names = tr_fact(f, TR_FACT_UNSET);
+    enum tr_rc rc = once == NULL ? TR_OK : tr_props_set(p, once->raw, true, err);
+
+    if (rc == TR_OK)
+        rc = put_automatic(p, f, true, err);
+    if (rc == TR_OK && set != NULL)
+        rc = tr_props_set(p, set->raw, false, err);
+    if (rc == TR_OK)
+        rc = put_automatic(p, f, false, err);
+    if (rc == TR_OK && names != NULL)
+        rc = unset(p, names, err);
+    return rc;
+}
+
+/* ---- writing ---- */
+
+static bool is_protected(struct tr_str name)
+{
+    return tr_str_is(name, "email") || tr_str_is(name, "name") ||
+           tr_str_starts(name, TR_STR("$initial_")) || is_noisy(name);
+}
+
+static size_t size_of(const struct tr_props_member *m)
+{
+    return m->gone ? 0 : m->key.n + m->value.n + 2;
+}
+
+/* The largest first; of two alike the later one. */
+static int by_size(const void *a, const void *b)
+{
+    const struct tr_props_member *x = *(struct tr_props_member *const *)a;
+    const struct tr_props_member *y = *(struct tr_props_member *const *)b;
+
+    if (size_of(x) != size_of(y))
+        return size_of(x) > size_of(y) ? -1 : 1;
+    return x > y ? -1 : x < y;
+}
+
+/* Drops the largest members that nobody misses as much as the others, until what is left fits. */
+static enum tr_rc trim(struct tr_props *p, size_t *total, struct tr_err *err)
+{
+    struct tr_props_member **list = malloc(p->n * sizeof(struct tr_props_member *));
+    size_t n = 0;
+
+    if (list == NULL)
+        return tr_fail_oom(err);
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->m[i].gone && !is_protected(p->m[i].name))
+            list[n++] = &p->m[i];
+    qsort(list, n, sizeof(*list), by_size);
+    for (size_t i = 0; i<n && * total> TR_PROPS_KEEP; i++) {
+        *total -= size_of(list[i]);
+        list[i]->gone = true;
+    }
+    free(list);
+    return TR_OK;
+}
+
+enum tr_rc tr_props_write(struct tr_props *p, struct tr_str *ret, bool *ret_trimmed,
+                          struct tr_err *err)
+{
+    size_t total = 1;
+
+    for (size_t i = 0; i < p->n; i++)
+        total += size_of(&p->m[i]);
+    *ret_trimmed = total > TR_PROPS_LIMIT;
+    if (*ret_trimmed && trim(p, &total, err) != TR_OK)
+        return TR_INTERNAL;
+
+    tr_buf_clear(&p->out);
+    char *start = tr_buf_reserve(&p->out, total + 1);
+    if (start == NULL)
+        return tr_fail_oom(err);
+    char *at = start;
+    *at++ = '{';
+    for (size_t i = 0; i < p->n; i++) {
+        const struct tr_props_member *m = &p->m[i];
+        if (m->gone)
+            continue;
+        if (at != start + 1)
+            *at++ = ',';
+        memcpy(at, m->key.p, m->key.n);
+        at += m->key.n;
+        *at++ = ':';
+        memcpy(at, m->value.p, m->value.n);
+        at += m->value.n;
+    }
+    *at++ = '}';
+    tr_buf_used(&p->out, (size_t)(at - start));
+    *ret = tr_buf_view(&p->out);
+    return TR_OK;
+}

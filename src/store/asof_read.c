@@ -1,0 +1,87 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "os/file.h"
+#include "store/asof_priv.h"
+
+static enum tr_rc damaged(const struct asof_file *f, uint64_t at, struct tr_err *err)
+{
+    return tr_fail(err, TR_REFUSED, "store.damaged",
+                   "run tailrace store check; restore the data folder from a backup",
+                   "asof/%s is damaged at byte %" PRIu64, f->name, at);
+}
+
+/* The newest file that may hold the list; a reference to it. */
+static struct asof_file *find(struct asof *a, uint64_t seq, uint64_t *ret_at)
+{
+    struct asof_file *found = NULL;
+
+    (void)pthread_mutex_lock(&a->lock);
+    for (size_t i = a->n; i-- > 0 && found == NULL;) {
+        struct asof_file *f = a->files[i];
+        size_t lo = 0;
+        size_t hi = f->n;
+        while (lo < hi) {
+            size_t mid = lo + (hi - lo) / 2;
+            if (f->marks[mid].seq < seq)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        if (lo == f->n || f->marks[lo].seq != seq)
+            continue;
+        *ret_at = f->marks[lo].at;
+        (void)atomic_fetch_add(&f->refs, 1);
+        found = f;
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+    return found;
+}
+
+enum tr_rc asof_read(struct asof *a, uint64_t seq, size_t n, struct asof_ref *ret,
+                     struct asof_file **ret_file, struct tr_err *err)
+{
+    struct asof_head h;
+    uint64_t at = 0;
+    struct asof_file *f = find(a, seq, &at);
+
+    if (f == NULL)
+        return tr_fail(err, TR_REFUSED, "store.damaged",
+                       "run tailrace store check; restore the data folder from a backup",
+                       "asof has no list for journal record %" PRIu64, seq);
+    enum tr_rc rc = tr_file_pread_all(f->fd, &h, sizeof(h), (off_t)at, err);
+    if (rc == TR_OK && (h.magic != ASOF_MAGIC || h.type != ASOF_LIST || h.seq != seq ||
+                        h.bytes != n * sizeof(*ret)))
+        rc = damaged(f, at, err);
+    if (rc == TR_OK)
+        rc = tr_file_pread_all(f->fd, ret, n * sizeof(*ret), (off_t)(at + sizeof(h)), err);
+    if (rc == TR_OK && h.crc != asof_crc(&h, ret, n * sizeof(*ret), NULL, 0))
+        rc = damaged(f, at, err);
+    if (rc != TR_OK) {
+        asof_file_unref(f);
+        return rc;
+    }
+    *ret_file = f;
+    return TR_OK;
+}
+
+enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref, struct tr_buf *out,
+                       struct tr_err *err)
+{
+    uint64_t at = (uint64_t)ref.at8 * 8;
+    size_t bytes = sizeof(struct asof_head) + sizeof(struct tr_uuid) + ref.n;
+    struct asof_head h;
+    char *p = tr_buf_reserve(out, bytes);
+
+    if (p == NULL)
+        return tr_fail_oom(err);
+    if (tr_file_pread_all(f->fd, p, bytes, (off_t)at, err) != TR_OK)
+        return tr_wrap(err, "asof/%s", f->name);
+    memcpy(&h, p, sizeof(h));
+    if (h.magic != ASOF_MAGIC || h.type != ASOF_PERSON || h.bytes != bytes - sizeof(h) ||
+        h.crc != asof_crc(&h, p + sizeof(h), h.bytes, NULL, 0))
+        return damaged(f, at, err);
+    memmove(p, p + sizeof(h), h.bytes);
+    tr_buf_used(out, h.bytes);
+    return TR_OK;
+}

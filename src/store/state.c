@@ -1,0 +1,200 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "store/state_priv.h"
+
+enum { TEXT_MAX = 16 << 20 };
+
+static const char *const statements[SQL_STATEMENTS] = {
+    [SQL_PERSON_GET] = "SELECT id, uuid, created, version, changed, flags, properties"
+                       " FROM person WHERE id = ?",
+    [SQL_PERSON_BY_ID] = "SELECT id FROM person WHERE project = ? AND uuid = ?",
+    [SQL_PERSON_PUT] =
+        "INSERT INTO person VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET"
+        " created = excluded.created, version = excluded.version, changed = excluded.changed,"
+        " flags = excluded.flags, properties = excluded.properties",
+    [SQL_PERSON_IDS] = "SELECT distinct_id FROM mapping WHERE person = ? AND deleted = 0"
+                       " ORDER BY distinct_id LIMIT 1000",
+    [SQL_MAPPING_GET] = "SELECT person, version, changed, deleted FROM mapping"
+                        " WHERE project = ? AND distinct_id = ?",
+    [SQL_MAPPING_PUT] = "REPLACE INTO mapping VALUES(?,?,?,?,?,?)",
+    [SQL_MAPPING_MOVE] = "UPDATE mapping SET person = ?1, version = version + 1, changed = NULL"
+                         " WHERE person = ?2 AND deleted = 0"
+                         " RETURNING distinct_id, person, version, deleted",
+    [SQL_MAPPING_UNMAP] = "UPDATE mapping SET deleted = 1, version = version + 100, changed = NULL"
+                          " WHERE person = ?1 AND deleted = 0"
+                          " RETURNING distinct_id, person, version, deleted",
+    [SQL_GROUP_TYPES] = "SELECT name FROM group_type WHERE project = ? ORDER BY i",
+    [SQL_GROUP_TYPE_PUT] = "INSERT INTO group_type VALUES(?,?,?)",
+    [SQL_GROUP_GET] = "SELECT created, version, properties FROM groups"
+                      " WHERE project = ? AND type = ? AND key = ?",
+    [SQL_GROUP_PUT] =
+        "INSERT INTO groups VALUES(?,?,?,?,?,?,?) ON CONFLICT(project, type, key) DO UPDATE SET"
+        " version = excluded.version, changed = excluded.changed, properties = excluded.properties",
+    [SQL_WARN] = "INSERT INTO warning VALUES(?1,?2,?3,1,?4,?4,?5,?6)"
+                 " ON CONFLICT DO UPDATE SET n = n + 1, last_at = excluded.last_at,"
+                 " distinct_id = excluded.distinct_id, other = excluded.other",
+    [SQL_WARNINGS] = "SELECT type, day, n, first_at, last_at, distinct_id, other FROM warning"
+                     " WHERE project = ? ORDER BY day DESC, type LIMIT ?",
+};
+
+void state_bind_text(sqlite3_stmt *q, int i, struct tr_str s)
+{
+    (void)sqlite3_bind_text64(q, i, s.p == NULL ? "" : s.p, s.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+struct tr_str state_column_text(sqlite3_stmt *q, int i)
+{
+    const unsigned char *p = sqlite3_column_text(q, i);
+
+    return (struct tr_str){ p == NULL ? "" : (const char *)p, (size_t)sqlite3_column_bytes(q, i) };
+}
+
+static enum tr_rc read_next_person(struct state *s, struct tr_err *err)
+{
+    enum tr_rc rc = store_sql_int64(s->db, "SELECT max(id) FROM person", 0, &s->next_person, err);
+
+    s->next_person++;
+    return rc;
+}
+
+enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state **ret, struct tr_err *err)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return tr_fail_oom(err);
+    s->db = db;
+    tr_buf_init(&s->text, TEXT_MAX);
+    tr_people_init(&s->people, &state_people_ops, s);
+    tr_groups_init(&s->groups, &state_groups_ops, s);
+    enum tr_rc rc = cache_init(&s->persons, &state_person_ops, s, cache_bytes / 2, err);
+    if (rc == TR_OK)
+        rc = cache_init(&s->mappings, &state_mapping_ops, s, cache_bytes / 8, err);
+    for (size_t i = 0; i < SQL_STATEMENTS && rc == TR_OK; i++)
+        rc = store_sql_prepare(db, statements[i], &s->sql[i], err);
+    if (rc == TR_OK)
+        rc = read_next_person(s, err);
+    if (rc != TR_OK) {
+        state_free(s);
+        return rc;
+    }
+    *ret = s;
+    return TR_OK;
+}
+
+void state_free(struct state *s)
+{
+    if (s == NULL)
+        return;
+    state_forget_types(s);
+    free(s->types);
+    cache_fini(&s->persons);
+    cache_fini(&s->mappings);
+    tr_people_fini(&s->people);
+    tr_groups_fini(&s->groups);
+    tr_buf_fini(&s->text);
+    for (size_t i = 0; i < SQL_STATEMENTS; i++)
+        (void)sqlite3_finalize(s->sql[i]);
+    free(s);
+}
+
+/* ---- one event ---- */
+
+/* The person of an event that changes nothing: known, and brought up to events like this before. */
+static enum tr_rc find_settled(struct state *s, const struct tr_event *e, uint64_t hash,
+                               struct person_entry **ret, struct tr_err *err)
+{
+    struct mapping_entry *m;
+    enum tr_rc rc = state_mapping(s, e->project, e->distinct_id, &m, err);
+
+    *ret = NULL;
+    if (rc != TR_OK || m == NULL || m->m.person == 0 || m->m.deleted)
+        return rc;
+    rc = state_person(s, e->project, m->m.person, ret, err);
+    if (rc == TR_OK && *ret != NULL && ((*ret)->settled != hash || (*ret)->p.deleted))
+        *ret = NULL;
+    return rc;
+}
+
+static enum tr_rc people(struct state *s, const struct tr_event *e, const struct tr_facts *f,
+                         struct person_entry **ret, struct tr_err *err)
+{
+    struct tr_belongs who = { 0 };
+    uint64_t hash = 0;
+    bool plain = tr_people_is_plain(e, f, &hash);
+    enum tr_rc rc = plain ? find_settled(s, e, hash, ret, err) : TR_OK;
+
+    if (rc != TR_OK || (plain && *ret != NULL))
+        return rc;
+    *ret = NULL;
+    rc = tr_people_event(&s->people, e, f, &who, err);
+    if (rc != TR_OK || who.row == 0)
+        return rc;
+    rc = state_person(s, e->project, who.row, ret, err);
+    if (rc == TR_OK && *ret != NULL && plain)
+        (*ret)->settled = hash;
+    return rc;
+}
+
+enum tr_rc state_event(struct state *s, const struct tr_event *e, struct asof *asof,
+                       struct tr_err *err)
+{
+    struct person_entry *who = NULL;
+    struct tr_facts f;
+
+    tr_facts_read(e->properties, &f);
+    enum tr_rc rc = tr_groups_event(&s->groups, e, &f, err);
+    if (rc == TR_OK)
+        rc = people(s, e, &f, &who, err);
+    if (rc != TR_OK)
+        return rc;
+    if (who == NULL)
+        return asof_add(asof, NULL, NULL, (struct tr_str){ NULL, 0 }, err);
+    return asof_add(asof, &who->place, &who->p.id, who->p.properties, err);
+}
+
+/* ---- writing ---- */
+
+size_t state_dirty_bytes(const struct state *s)
+{
+    return s->persons.dirty_bytes;
+}
+
+enum tr_rc state_write(struct state *s, struct tr_err *err)
+{
+    return cache_write(&s->persons, err);
+}
+
+void state_forget(struct state *s)
+{
+    struct tr_err ignored;
+
+    cache_forget(&s->persons);
+    cache_forget(&s->mappings);
+    state_forget_types(s);
+    for (size_t i = 0; i < SQL_STATEMENTS; i++)
+        (void)sqlite3_reset(s->sql[i]);
+    /* Rows that were given out are not in the database any more; higher ones do as well. */
+    (void)!read_next_person(s, &ignored);
+}
+
+enum tr_rc state_find_person(struct state *s, int32_t project, struct tr_str distinct_id,
+                             const struct tr_uuid *id, struct tr_person *ret, bool *ret_found,
+                             struct tr_err *err)
+{
+    struct mapping_entry *m = NULL;
+    struct person_entry *e = NULL;
+    enum tr_rc rc = TR_OK;
+
+    if (id != NULL)
+        return s->people.ops->person_by_id(s, project, id, ret, ret_found, err);
+    rc = state_mapping(s, project, distinct_id, &m, err);
+    if (rc == TR_OK && m != NULL && m->m.person != 0 && !m->m.deleted)
+        rc = state_person(s, project, m->m.person, &e, err);
+    *ret_found = rc == TR_OK && e != NULL;
+    if (*ret_found)
+        *ret = e->p;
+    return rc;
+}

@@ -1,0 +1,392 @@
+/* The keeper of identity/people.h: persons by row and mappings by distinct id. What is new and what
+ * is dead is written at once, so that looking by id in the database finds it; a person that only
+ * changed is written when the cache or the next commit wants it. Mappings are always written. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "store/state_priv.h"
+
+enum { PERSON_IDENTIFIED = 1, PERSON_DELETED = 2 };
+
+/* ---- persons ---- */
+
+struct person_key {
+    int32_t project;
+    int64_t row;
+};
+
+static uint32_t person_hash(int64_t row)
+{
+    return (uint32_t)tr_hash64(&row, sizeof(row), 0);
+}
+
+static bool person_is(const struct cache_entry *c, const void *key)
+{
+    return ((const struct person_entry *)(const void *)c)->p.row == *(const int64_t *)key;
+}
+
+static void person_free(struct cache_entry *c)
+{
+    struct person_entry *e = (struct person_entry *)(void *)c;
+
+    free((void *)(uintptr_t)e->p.properties.p);
+    free(e);
+}
+
+static enum tr_rc person_write(void *owner, struct cache_entry *c, struct tr_err *err)
+{
+    struct state *s = owner;
+    const struct person_entry *e = (const struct person_entry *)(const void *)c;
+    sqlite3_stmt *q = s->sql[SQL_PERSON_PUT];
+
+    (void)sqlite3_bind_int64(q, 1, e->p.row);
+    (void)sqlite3_bind_int64(q, 2, e->project);
+    (void)sqlite3_bind_blob(q, 3, e->p.id.b, sizeof(e->p.id.b), SQLITE_STATIC);
+    (void)sqlite3_bind_int64(q, 4, e->p.created_at);
+    (void)sqlite3_bind_int64(q, 5, e->p.version);
+    (void)sqlite3_bind_int64(q, 6, e->p.changed_at);
+    (void)sqlite3_bind_int(
+        q, 7, (e->p.identified ? PERSON_IDENTIFIED : 0) | (e->p.deleted ? PERSON_DELETED : 0));
+    state_bind_text(q, 8, e->p.properties);
+    return store_sql_run(q, err);
+}
+
+static int person_compare(const void *a, const void *b)
+{
+    const struct person_entry *x = *(struct person_entry *const *)a;
+    const struct person_entry *y = *(struct person_entry *const *)b;
+
+    return (x->p.row > y->p.row) - (x->p.row < y->p.row);
+}
+
+const struct cache_ops state_person_ops = {
+    .is = person_is, .write = person_write, .free = person_free, .compare = person_compare
+};
+
+static size_t person_bytes(const struct person_entry *e)
+{
+    return sizeof(*e) + e->cap + 32;
+}
+
+/* Gives the entry properties of its own. */
+static bool own_properties(struct person_entry *e, struct tr_str properties)
+{
+    char *p = (char *)(uintptr_t)e->p.properties.p;
+
+    if (properties.n > e->cap || properties.n + 256 < e->cap / 2) {
+        size_t cap = (properties.n + 63) & ~(size_t)63;
+        p = realloc(p, cap);
+        if (p == NULL)
+            return false;
+        e->cap = cap;
+    }
+    memcpy(p, properties.p, properties.n);
+    e->p.properties = (struct tr_str){ p, properties.n };
+    return true;
+}
+
+void state_person_of_row(sqlite3_stmt *q, struct tr_person *ret)
+{
+    int flags = sqlite3_column_int(q, 5);
+    const void *id = sqlite3_column_blob(q, 1);
+
+    *ret = (struct tr_person){
+        .row = sqlite3_column_int64(q, 0),
+        .created_at = sqlite3_column_int64(q, 2),
+        .version = sqlite3_column_int64(q, 3),
+        .changed_at = sqlite3_column_int64(q, 4),
+        .identified = (flags & PERSON_IDENTIFIED) != 0,
+        .deleted = (flags & PERSON_DELETED) != 0,
+        .properties = state_column_text(q, 6),
+    };
+    if (id != NULL && sqlite3_column_bytes(q, 1) == TR_UUID_BYTES)
+        memcpy(ret->id.b, id, TR_UUID_BYTES);
+}
+
+static enum tr_rc add_person(struct state *s, int32_t project, const struct tr_person *p,
+                             bool dirty, struct person_entry **ret, struct tr_err *err)
+{
+    struct person_entry *e = calloc(1, sizeof(*e));
+
+    if (e == NULL)
+        return tr_fail_oom(err);
+    e->p = *p;
+    e->p.properties = (struct tr_str){ NULL, 0 };
+    e->project = project;
+    if (!own_properties(e, p->properties)) {
+        free(e);
+        return tr_fail_oom(err);
+    }
+    e->c.hash = person_hash(p->row);
+    e->c.bytes = (uint32_t)person_bytes(e);
+    e->c.dirty = dirty;
+    if (cache_add(&s->persons, &e->c, err) != TR_OK)
+        return TR_INTERNAL;
+    *ret = e;
+    return TR_OK;
+}
+
+enum tr_rc state_person(struct state *s, int32_t project, int64_t row, struct person_entry **ret,
+                        struct tr_err *err)
+{
+    sqlite3_stmt *q = s->sql[SQL_PERSON_GET];
+    struct tr_person p;
+    bool found;
+
+    *ret = (struct person_entry *)(void *)cache_find(&s->persons, person_hash(row), &row);
+    if (*ret != NULL)
+        return TR_OK;
+    (void)sqlite3_bind_int64(q, 1, row);
+    enum tr_rc rc = store_sql_row(q, &found, err);
+    if (rc != TR_OK || !found)
+        return rc;
+    state_person_of_row(q, &p);
+    rc = add_person(s, project, &p, false, ret, err);
+    (void)sqlite3_reset(q);
+    return rc;
+}
+
+static enum tr_rc get_person(void *state, int32_t project, int64_t row, struct tr_person *ret,
+                             struct tr_err *err)
+{
+    struct person_entry *e;
+    enum tr_rc rc = state_person(state, project, row, &e, err);
+
+    if (rc == TR_OK && e == NULL)
+        return tr_fail(err, TR_REFUSED, "store.damaged",
+                       "run tailrace store check; restore the data folder from a backup",
+                       "state.db has no person %lld", (long long)row);
+    if (rc == TR_OK)
+        *ret = e->p;
+    return rc;
+}
+
+static enum tr_rc person_by_id(void *state, int32_t project, const struct tr_uuid *id,
+                               struct tr_person *ret, bool *ret_found, struct tr_err *err)
+{
+    struct state *s = state;
+    sqlite3_stmt *q = s->sql[SQL_PERSON_BY_ID];
+    int64_t row = 0;
+
+    (void)sqlite3_bind_int64(q, 1, project);
+    (void)sqlite3_bind_blob(q, 2, id->b, sizeof(id->b), SQLITE_STATIC);
+    enum tr_rc rc = store_sql_row(q, ret_found, err);
+    if (rc != TR_OK || !*ret_found)
+        return rc;
+    row = sqlite3_column_int64(q, 0);
+    (void)sqlite3_reset(q);
+    return get_person(state, project, row, ret, err);
+}
+
+static enum tr_rc keep_person(void *state, int32_t project, struct tr_person *p, struct tr_err *err)
+{
+    struct state *s = state;
+    struct person_entry *e = NULL;
+    bool at_once = p->row == 0 || p->deleted;
+    enum tr_rc rc = TR_OK;
+
+    if (p->row == 0)
+        p->row = s->next_person++;
+    else
+        e = (struct person_entry *)(void *)cache_find(&s->persons, person_hash(p->row), &p->row);
+    if (e == NULL) {
+        rc = add_person(s, project, p, true, &e, err);
+    } else {
+        struct tr_str before = e->p.properties;
+        at_once = at_once || e->p.deleted;
+        e->p = *p;
+        e->p.properties = before;
+        e->place = (struct asof_place){ 0 };
+        e->settled = 0;
+        rc = own_properties(e, p->properties)
+                 ? cache_changed(&s->persons, &e->c, person_bytes(e), err)
+                 : tr_fail_oom(err);
+    }
+    return rc == TR_OK && at_once ? cache_write_one(&s->persons, &e->c, err) : rc;
+}
+
+/* ---- mappings ---- */
+
+struct mapping_key {
+    int32_t project;
+    struct tr_str distinct_id;
+};
+
+static bool mapping_is(const struct cache_entry *c, const void *key)
+{
+    const struct mapping_entry *e = (const struct mapping_entry *)(const void *)c;
+    const struct mapping_key *k = key;
+
+    return e->project == k->project && e->n == k->distinct_id.n &&
+           memcmp(e->distinct_id, k->distinct_id.p, e->n) == 0;
+}
+
+static void mapping_free(struct cache_entry *c)
+{
+    free(c);
+}
+
+static enum tr_rc mapping_write(void *owner, struct cache_entry *c, struct tr_err *err)
+{
+    (void)owner;
+    (void)c;
+    return tr_fail(err, TR_INTERNAL, "store.mapping", NULL, "a mapping that was not written");
+}
+
+const struct cache_ops state_mapping_ops = { .is = mapping_is,
+                                             .write = mapping_write,
+                                             .free = mapping_free };
+
+static struct mapping_entry *find_mapping(struct state *s, int32_t project, struct tr_str id)
+{
+    struct mapping_key key = { project, id };
+
+    return (struct mapping_entry *)(void *)cache_find(&s->mappings, state_hash(project, id.p, id.n),
+                                                      &key);
+}
+
+static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id,
+                              const struct tr_mapping *m, struct mapping_entry **ret,
+                              struct tr_err *err)
+{
+    struct mapping_entry *e = malloc(sizeof(*e) + id.n);
+
+    if (e == NULL)
+        return tr_fail_oom(err);
+    *e = (struct mapping_entry){ .project = project, .m = *m, .n = id.n };
+    memcpy(e->distinct_id, id.p, id.n);
+    e->c.hash = state_hash(project, id.p, id.n);
+    e->c.bytes = (uint32_t)(sizeof(*e) + id.n + 24);
+    if (cache_add(&s->mappings, &e->c, err) != TR_OK)
+        return TR_INTERNAL;
+    *ret = e;
+    return TR_OK;
+}
+
+enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,
+                         struct mapping_entry **ret, struct tr_err *err)
+{
+    sqlite3_stmt *q = s->sql[SQL_MAPPING_GET];
+    bool found;
+
+    *ret = find_mapping(s, project, distinct_id);
+    if (*ret != NULL)
+        return TR_OK;
+    (void)sqlite3_bind_int64(q, 1, project);
+    state_bind_text(q, 2, distinct_id);
+    enum tr_rc rc = store_sql_row(q, &found, err);
+    if (rc != TR_OK || !found)
+        return rc;
+    struct tr_mapping m = {
+        .person = sqlite3_column_int64(q, 0),
+        .version = sqlite3_column_int64(q, 1),
+        .changed_at = sqlite3_column_int64(q, 2),
+        .deleted = sqlite3_column_int(q, 3) != 0,
+    };
+    (void)sqlite3_reset(q);
+    return add_mapping(s, project, distinct_id, &m, ret, err);
+}
+
+static enum tr_rc get_mapping(void *state, int32_t project, struct tr_str distinct_id,
+                              struct tr_mapping *ret, bool *ret_found, struct tr_err *err)
+{
+    struct mapping_entry *e;
+    enum tr_rc rc = state_mapping(state, project, distinct_id, &e, err);
+
+    *ret_found = rc == TR_OK && e != NULL;
+    if (*ret_found)
+        *ret = e->m;
+    return rc;
+}
+
+/* The person changed at that instant too, or later: it speaks for its mapping. */
+static bool person_tells(struct state *s, const struct tr_mapping *m)
+{
+    if (m->person == 0)
+        return true;
+    const struct person_entry *e = (const struct person_entry *)(const void *)cache_find(
+        &s->persons, person_hash(m->person), &m->person);
+    return e != NULL && e->p.changed_at >= m->changed_at;
+}
+
+static enum tr_rc map(void *state, int32_t project, struct tr_str distinct_id,
+                      const struct tr_mapping *m, struct tr_err *err)
+{
+    struct state *s = state;
+    sqlite3_stmt *q = s->sql[SQL_MAPPING_PUT];
+    struct mapping_entry *e = find_mapping(s, project, distinct_id);
+
+    (void)sqlite3_bind_int64(q, 1, project);
+    state_bind_text(q, 2, distinct_id);
+    (void)sqlite3_bind_int64(q, 3, m->person);
+    (void)sqlite3_bind_int64(q, 4, m->version);
+    if (person_tells(s, m))
+        (void)sqlite3_bind_null(q, 5);
+    else
+        (void)sqlite3_bind_int64(q, 5, m->changed_at);
+    (void)sqlite3_bind_int(q, 6, m->deleted);
+    if (store_sql_run(q, err) != TR_OK)
+        return tr_wrap(err, "write a mapping");
+    if (e == NULL)
+        return add_mapping(s, project, distinct_id, m, &e, err);
+    e->m = *m;
+    return TR_OK;
+}
+
+/* Runs an UPDATE that gives back which distinct ids it met and what they are now; those that the
+ * cache has are set right. */
+static enum tr_rc update_mappings(struct state *s, int32_t project, sqlite3_stmt *q, int64_t at,
+                                  struct tr_err *err)
+{
+    bool more = true;
+    enum tr_rc rc = TR_OK;
+
+    while (rc == TR_OK && more) {
+        rc = store_sql_row(q, &more, err);
+        if (rc != TR_OK || !more)
+            break;
+        struct mapping_entry *e = find_mapping(s, project, state_column_text(q, 0));
+        if (e != NULL)
+            e->m = (struct tr_mapping){
+                .person = sqlite3_column_int64(q, 1),
+                .version = sqlite3_column_int64(q, 2),
+                .changed_at = at,
+                .deleted = sqlite3_column_int(q, 3) != 0,
+            };
+    }
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "update mappings");
+}
+
+/* Both are told after their person was kept: its instant of change is theirs. */
+static enum tr_rc move(void *state, int32_t project, int64_t from, int64_t to, int64_t at,
+                       struct tr_err *err)
+{
+    struct state *s = state;
+    sqlite3_stmt *q = s->sql[SQL_MAPPING_MOVE];
+
+    (void)sqlite3_bind_int64(q, 1, to);
+    (void)sqlite3_bind_int64(q, 2, from);
+    return update_mappings(s, project, q, at, err);
+}
+
+static enum tr_rc unmap(void *state, int32_t project, int64_t person, int64_t at,
+                        struct tr_err *err)
+{
+    struct state *s = state;
+    sqlite3_stmt *q = s->sql[SQL_MAPPING_UNMAP];
+
+    (void)sqlite3_bind_int64(q, 1, person);
+    return update_mappings(s, project, q, at, err);
+}
+
+const struct tr_people_ops state_people_ops = {
+    .mapping = get_mapping,
+    .map = map,
+    .person = get_person,
+    .person_by_id = person_by_id,
+    .keep = keep_person,
+    .move = move,
+    .unmap = unmap,
+    .warn = state_warn,
+};

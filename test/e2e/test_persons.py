@@ -1,0 +1,88 @@
+"""Persons: events make them, a table in PostgreSQL is kept right."""
+
+import uuid
+
+from harness import wait_for
+
+EXPORTS = "/api/projects/1/batch_exports/"
+SPACE = uuid.UUID("932979b4-65c3-4424-8467-0b66ec27bc22")
+
+
+def person_id(distinct_id, project=1):
+    return str(uuid.uuid5(SPACE, f"{project}:{distinct_id}"))
+
+
+def send(server, *events):
+    assert server.capture([{"properties": {}, **e} for e in events]).status_code == 200
+
+
+def table(warehouse, name="events"):
+    if not warehouse.exists():
+        return {}
+    rows = warehouse.query("SELECT distinct_id, person_id, properties, person_version, person_distinct_id_version,"
+                           " is_deleted FROM EVENTS")
+    found = {r[0]: r[1:] for r in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def persons_export(server, warehouse, **more):
+    return server.create_export(warehouse.destination(), model="persons", **more)
+
+
+def test_a_person_is_made_updated_and_joined(server, warehouse):
+    persons_export(server, warehouse)
+    send(server, {"event": "seen", "distinct_id": "anon", "properties": {"$set": {"a": 1}, "$browser": "Firefox"}})
+    row = wait_for(lambda: table(warehouse).get("anon"))
+    assert row == (person_id("anon"), {"a": 1, "$browser": "Firefox", "$initial_browser": "Firefox"}, 0, 0, False)
+
+    send(server, {"event": "seen", "distinct_id": "anon", "properties": {"$set": {"a": 2}}},
+         {"event": "$identify", "distinct_id": "user@example.com",
+          "properties": {"$anon_distinct_id": "anon", "$set": {"email": "user@example.com"}}})
+    wait_for(lambda: "user@example.com" in table(warehouse))
+    got = table(warehouse)
+    assert got["anon"] == (person_id("anon"), {"a": 2, "$browser": "Firefox", "$initial_browser": "Firefox",
+                                               "email": "user@example.com"}, 2, 0, False)
+    assert got["user@example.com"] == got["anon"]
+
+
+def test_two_persons_become_one_and_the_moved_id_wins(server, warehouse):
+    persons_export(server, warehouse)
+    send(server, {"event": "x", "distinct_id": "a", "properties": {"$set": {"from": "a", "only_a": 1}}},
+         {"event": "x", "distinct_id": "b", "properties": {"$set": {"from": "b"}}})
+    wait_for(lambda: len(table(warehouse)) == 2)
+    send(server, {"event": "$merge_dangerously", "distinct_id": "b", "properties": {"alias": "a"}})
+    wait_for(lambda: table(warehouse)["a"][0] == person_id("b"))
+    got = table(warehouse)
+    assert got["a"] == (person_id("b"), {"from": "b", "only_a": 1}, 1, 1, False)
+    assert got["b"] == (person_id("b"), {"from": "b", "only_a": 1}, 1, 0, False)
+
+
+def test_an_existing_table_without_a_key_is_refused_with_the_statement(server, warehouse):
+    warehouse.admin.execute(f"CREATE TABLE {warehouse.schema}.events (team_id int, distinct_id text, person_id text,"
+                            " properties jsonb, person_version bigint, person_distinct_id_version bigint)")
+    warehouse.admin.execute(f"GRANT ALL ON {warehouse.schema}.events TO {warehouse.user}")
+    export = persons_export(server, warehouse)
+    send(server, {"event": "x", "distinct_id": "a"})
+    run = wait_for(lambda: next((r for r in server.runs(export) if r["status"] == "Failed"), None))
+    assert 'ADD PRIMARY KEY ("team_id", "distinct_id")' in run["latest_error"]
+    warehouse.admin.execute(f'ALTER TABLE {warehouse.schema}.events ADD PRIMARY KEY ("team_id", "distinct_id")')
+    server.api("POST", f"{EXPORTS}{export['id']}/runs/{run['id']}/retry/", {})
+    wait_for(lambda: warehouse.query("SELECT count(*) FROM EVENTS")[0][0] == 1)
+
+
+def test_what_events_belong_to_is_as_it_was_then(server, warehouse):
+    columns = ["uuid", "distinct_id", "person_id", "person_properties", "$group_0", "$group_1", "created_at", "_inserted_at"]
+    server.create_export(warehouse.destination(), columns=columns)
+    uuids = [str(uuid.uuid4()) for _ in range(4)]
+    send(server, {"uuid": uuids[0], "event": "x", "distinct_id": "p", "properties": {"$set": {"n": 1}}},
+         {"uuid": uuids[1], "event": "x", "distinct_id": "p", "properties": {"$groups": {"company": "acme"}}},
+         {"uuid": uuids[2], "event": "x", "distinct_id": "p",
+          "properties": {"$set": {"n": 2}, "$groups": {"team": "t\u00fc", "company": 5}}},
+         {"uuid": uuids[3], "event": "x", "distinct_id": "nobody", "properties": {"$process_person_profile": False}})
+    wait_for(lambda: len(warehouse.uuids()) == 4)
+    got = {r[0]: r[1:] for r in warehouse.query(
+        'SELECT uuid, person_id, person_properties, "$group_0", "$group_1" FROM EVENTS')}
+    p = person_id("p")
+    assert got == {uuids[0]: (p, {"n": 1}, None, None), uuids[1]: (p, {"n": 1}, "acme", None),
+                   uuids[2]: (p, {"n": 2}, "5", "t\u00fc"), uuids[3]: (person_id("nobody"), {}, None, None)}

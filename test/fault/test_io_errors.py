@@ -1,0 +1,148 @@
+"""The disk answers with an error, and the network crawls: injected into the real binary's system calls."""
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+
+import pytest
+import requests
+from harness import wait_for
+from workload import Load, must_be_once
+
+
+class Injected:
+    """strace that lets one kind of system call fail, now and then, in a running process."""
+
+    def __init__(self, server, calls, how):
+        self.process = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:{how}",
+             "-p", str(server.process.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        if self.process.poll() is not None and server.alive():
+            pytest.fail(f"strace ended: {self.process.stderr.read()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+
+
+def settle(server, warehouse, load):
+    wait_for(lambda: load.acknowledged <= set(warehouse.uuids()), 90, 0.5)
+    time.sleep(6)
+    must_be_once(warehouse.uuids(), load.acknowledged, load.sent)
+
+
+def test_a_sync_that_fails_ends_the_process_and_nothing_acknowledged_is_lost(make_server, warehouse):
+    server = make_server()
+    server.create_export(warehouse.destination())
+    with Load(server) as load:
+        time.sleep(1)
+        with Injected(server, "fdatasync", "error=EIO:when=40"):
+            wait_for(lambda: not server.alive(), 30, 0.05)
+        server.died()
+        assert "fdatasync" in server.log() and "is unknown" in server.log()
+        server.start()
+        time.sleep(1)
+    assert len(load.acknowledged) > 50
+    settle(server, warehouse, load)
+
+
+@pytest.mark.parametrize("calls, how", [("pwritev", "error=EIO:when=30+7"), ("pwritev", "error=ENOSPC:when=20+3"),
+                                        ("pread64", "error=EIO:when=50+50")])
+def test_reads_and_writes_that_fail_now_and_then_lose_nothing(calls, how, make_server, warehouse):
+    server = make_server("--seal-bytes", "128KiB", "--dedup-events", "40000")
+    server.create_export(warehouse.destination())
+    with Load(server, threads=3) as load:
+        time.sleep(0.5)
+        with Injected(server, calls, how):
+            time.sleep(5)
+        assert server.alive(), server.log()
+        time.sleep(1)
+    assert len(load.acknowledged) > 50
+    settle(server, warehouse, load)
+
+
+class SlowLink:
+    """A TCP proxy that lets only so many bytes a second through, each way."""
+
+    def __init__(self, port, bytes_per_s):
+        self.port_there, self.rate = port, bytes_per_s
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            there = socket.create_connection(("127.0.0.1", self.port_there))
+            for a, b in ((client, there), (there, client)):
+                threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
+
+    def _pump(self, a, b):
+        try:
+            while chunk := a.recv(max(1, self.rate // 20)):
+                b.sendall(chunk)
+                time.sleep(len(chunk) / self.rate)
+        except OSError:
+            pass
+        for sock in (a, b):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def test_a_slow_warehouse_holds_nobody_up(make_server, warehouse):
+    server = make_server("--chunk-rows", "500")
+    port = warehouse.destination()["config"]["port"]
+    with SlowLink(port, 100_000) as link:
+        server.create_export(warehouse.destination(port=link.port))
+        events = [{"event": "e", "distinct_id": "d", "uuid": str(uuid.uuid4()), "properties": {"fill": "x" * 400}}
+                  for _ in range(2000)]
+        token = server.capture_token()
+        for at in range(0, 2000, 100):
+            assert server.capture(events[at:at + 100], token=token).status_code == 200
+        slowest = 0
+        while len(warehouse.uuids()) < 2000:  # about a megabyte
+            began = time.monotonic()
+            extra = {"event": "e", "distinct_id": "d", "uuid": str(uuid.uuid4()), "properties": {}}
+            assert server.capture([extra], token=token).status_code == 200
+            slowest = max(slowest, time.monotonic() - began)
+            assert server.api("GET", "/api/status/")["store"]["ready"]
+            time.sleep(0.3)
+            events.append(extra)
+            assert len(events) < 2400
+        assert slowest < 1
+    assert len(set(warehouse.uuids())) == len(warehouse.uuids())
+
+
+def test_a_slow_sender_is_given_its_time_and_then_an_answer(make_server):
+    server = make_server("--body-timeout", "2s")
+    token = server.capture_token()
+    body = b'{"api_key": "%s", "batch": [{"event": "e", "distinct_id": "d"}]}' % token.encode()
+    head = b"POST /batch/ HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", server.port)) as s:
+        s.settimeout(30)
+        for byte in head + body:
+            s.sendall(bytes([byte]))
+            time.sleep(0.005)
+        assert s.recv(4096).startswith(b"HTTP/1.1 200 ")
+        s.sendall(head + body[:10])  # and then silence
+        assert s.recv(4096).startswith(b"HTTP/1.1 408 ")
+    assert requests.get(server.url + "/_liveness", timeout=5).status_code == 200
