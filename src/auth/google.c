@@ -233,6 +233,20 @@ static enum tr_rc own_token(const struct tr_ctx *cx, struct tr_http_client *clie
     return TR_OK;
 }
 
+enum tr_rc tr_google_own_check(const struct tr_ctx *cx, struct tr_http_client *client,
+                               struct tr_err *err)
+{
+    TR_CLEANUP(tr_wipe) struct tr_buf token;
+
+    tr_buf_init(&token, TR_GOOGLE_TOKEN_MAX);
+    enum tr_rc rc = own_token(cx, client, &token, err);
+    if (rc != TR_OK)
+        return rc;
+    tr_google_token_forget(NULL, TR_GOOGLE_SCOPE_CLOUD, tr_buf_view(&token));
+    tr_wipe(&token);
+    return own_token(cx, client, &token, err);
+}
+
 /* ---- impersonation ---- */
 
 /* A refusal that may be the set-up of a moment ago, not spread yet. */

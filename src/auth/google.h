@@ -36,6 +36,9 @@ TR_MUST_USE enum tr_rc tr_google_process_set(const char *own, const struct tr_uu
 TR_MUST_USE enum tr_rc tr_google_token(const struct tr_ctx *cx, struct tr_http_client *client,
                                        const struct tr_google_identity *who, const char *scope,
                                        struct tr_buf *ret_token, struct tr_err *err);
+/* This server's own identity is accepted by Google, today. */
+TR_MUST_USE enum tr_rc tr_google_own_check(const struct tr_ctx *cx, struct tr_http_client *client,
+                                           struct tr_err *err);
 /* That token was refused: the next call gets another. */
 void tr_google_token_forget(const struct tr_google_identity *who, const char *scope,
                             struct tr_str token);

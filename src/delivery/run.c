@@ -20,7 +20,8 @@ static enum tr_rc load_export(struct job *j, struct tr_err *err)
         return tr_fail(err, TR_REFUSED, "delivery.cannot_append", "use skip or replace",
                        "the rows of the model %s are updated, not appended to",
                        j->export->schema->name);
-    if (j->run->on_delivered == TR_REPLACE_DELIVERED && (j->ops->caps & TR_DEST_REPLACES) == 0)
+    if (j->run->on_delivered == TR_REPLACE_DELIVERED &&
+        !tr_dest_replaces(j->ops, j->export->schema))
         return tr_fail(err, TR_REFUSED, "delivery.cannot_replace", "use skip or append",
                        "%s cannot replace what was delivered", j->ops->name);
     if ((j->d->source->ops->caps & TR_SOURCE_STABLE) == 0)

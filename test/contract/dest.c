@@ -392,8 +392,6 @@ static void a_cancelled_call_stops(void **state)
 
 static void replacing_removes_the_old_rows(void **state)
 {
-    if ((place->ops->caps & TR_DEST_REPLACES) == 0)
-        skip();
     struct tr_dest *d = open_prepared();
     struct tr_key keys[2] = { rows_key() };
     struct rows *r = rows_new(ROWS, 1, 200), *other = rows_new(10, 2, 200);
@@ -430,8 +428,6 @@ static void replacing_removes_the_old_rows(void **state)
 
 static void recount_finds_what_is_there(void **state)
 {
-    if ((place->ops->caps & TR_DEST_RECOUNTS) == 0)
-        skip();
     struct tr_dest *d = open_prepared();
     struct tr_key keys[2] = { rows_key() };
     keys[1].export_id = keys[0].export_id; /* chunks of one run */
@@ -497,27 +493,38 @@ static void the_target_names_the_place_and_no_secret(void **state)
     tr_buf_fini(&text);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, fresh_place, leave_place)
+#define CASE(name, caps)                                                                           \
+    {                                                                                              \
+        cmocka_unit_test_setup_teardown(name, fresh_place, leave_place), caps                      \
+    }
 
 int contract_dest(const struct contract_place *p)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(a_committed_chunk_is_there),
-        CASE(many_batches_make_one_chunk),
-        CASE(committing_one_key_twice_leaves_one_copy),
-        CASE(two_at_once_with_one_key_leave_one_copy),
-        CASE(an_aborted_load_leaves_nothing),
-        CASE(an_empty_chunk_is_delivered_too),
-        CASE(lookup_tells_what_became_of_a_key),
-        CASE(careful_delivers_the_same),
-        CASE(the_widest_row_arrives_whole),
-        CASE(a_cancelled_call_stops),
-        CASE(replacing_removes_the_old_rows),
-        CASE(recount_finds_what_is_there),
-        CASE(the_test_steps_pass_and_leave_nothing),
-        CASE(the_target_names_the_place_and_no_secret),
+    static const struct {
+        struct CMUnitTest test;
+        uint32_t caps; /* for adapters that have all of these */
+    } all[] = {
+        CASE(a_committed_chunk_is_there, 0),
+        CASE(many_batches_make_one_chunk, 0),
+        CASE(committing_one_key_twice_leaves_one_copy, 0),
+        CASE(two_at_once_with_one_key_leave_one_copy, 0),
+        CASE(an_aborted_load_leaves_nothing, 0),
+        CASE(an_empty_chunk_is_delivered_too, 0),
+        CASE(lookup_tells_what_became_of_a_key, 0),
+        CASE(careful_delivers_the_same, 0),
+        CASE(the_widest_row_arrives_whole, 0),
+        CASE(a_cancelled_call_stops, 0),
+        CASE(replacing_removes_the_old_rows, TR_DEST_REPLACES),
+        CASE(recount_finds_what_is_there, TR_DEST_RECOUNTS),
+        CASE(the_test_steps_pass_and_leave_nothing, 0),
+        CASE(the_target_names_the_place_and_no_secret, 0),
     };
+    struct CMUnitTest tests[sizeof(all) / sizeof(all[0])];
+    size_t n = 0;
 
     place = p;
-    return cmocka_run_group_tests_name(p->ops->name, tests, NULL, NULL);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if ((p->ops->caps & all[i].caps) == all[i].caps)
+            tests[n++] = all[i].test;
+    return _cmocka_run_group_tests(p->ops->name, tests, n, NULL, NULL);
 }

@@ -17,6 +17,13 @@ static const struct tr_default_column events[] = {
     { "site_url", NULL },    { "timestamp", NULL }, { "_sent_at", "bq_ingested_timestamp" },
     { NULL, NULL },
 };
+static const struct tr_default_column persons[] = {
+    { "team_id", NULL },        { "distinct_id", NULL },
+    { "person_id", NULL },      { "properties", NULL },
+    { "person_version", NULL }, { "person_distinct_id_version", NULL },
+    { "created_at", NULL },     { NULL, NULL },
+};
+
 struct bq_dest *bq_dest_of(struct tr_dest *d)
 {
     assert(d->ops == &tr_dest_bigquery_ops);
@@ -101,14 +108,24 @@ static enum tr_rc bq_open(const struct tr_ctx *cx, const struct tr_conf *conf, s
 
 const struct tr_dest_ops tr_dest_bigquery_ops = {
     .name = "BigQuery",
-    .caps = TR_DEST_COMMITS_CHUNK,
+    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_UPSERTS,
     .options = bq_options,
-    .defaults = { events },
+    .tests = bq_tests,
+    .defaults = { events, persons, tr_default_sessions, tr_default_groups },
+    /* files of 100 to 250 MB before they are squeezed */
+    .chunk_rows = 1000000,
+    .chunk_bytes = 192 << 20,
+    .min_interval_us = 5 * TR_US_PER_MIN,
+    .min_interval_why = "BigQuery takes 1,500 loads a table and day",
+    .min_interval_hint = "use \"every 5 minutes\" or longer",
     .validate = bq_conf_validate,
     .target = bq_conf_target,
     .open = bq_open,
+    .test = bq_test,
     .prepare = bq_prepare,
     .begin = bq_load_begin,
     .lookup = bq_lookup,
+    .recount = bq_recount,
+    .recount_rows = bq_recount_rows,
     .close = bq_close,
 };

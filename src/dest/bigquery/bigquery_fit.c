@@ -168,8 +168,12 @@ static enum tr_rc check_identity(const struct bq_fit *fit, struct tr_err *err)
 {
     tr_column_mask left = fit->schema->is_mutable ? tr_schema_identity(fit->schema) : 0;
 
-    for (size_t i = 0; i < fit->n; i++)
+    for (size_t i = 0; i < fit->n; i++) {
+        const struct tr_column *c = &fit->schema->columns[fit->col[i].column];
         left &= ~((tr_column_mask)1 << fit->col[i].column);
+        if (c->role == TR_ROLE_VERSION && fit->col[i].to->type == BQ_STRING)
+            return bad_type(c, fit->col[i].to, err); /* "10" comes before "9" */
+    }
     for (size_t i = 0; i < fit->schema->n; i++)
         if ((left >> i & 1) != 0)
             return tr_fail(err, TR_REFUSED, "bigquery.no_key_column",

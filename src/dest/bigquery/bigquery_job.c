@@ -51,8 +51,7 @@ enum tr_rc bq_job_get(const struct tr_ctx *cx, struct bq_dest *d, const char *id
     return class.about == BQ_GONE ? TR_OK : tr_wrap(err, "ask for a job");
 }
 
-/* Nothing is known of it, except that it exists: as good as waiting. */
-static void exists(struct bq_job *ret)
+void bq_job_unknown(struct bq_job *ret)
 {
     memset(ret, 0, sizeof(*ret));
     ret->state = BQ_PENDING;
@@ -81,7 +80,7 @@ enum tr_rc bq_job_insert(const struct tr_ctx *cx, struct bq_dest *d, const char 
     if (rc == TR_OK && found)
         return TR_OK;
     if (was_there) { /* asking for it may lag behind making it */
-        exists(ret);
+        bq_job_unknown(ret);
         return TR_OK;
     }
     return tr_fail(err, TR_AMBIGUOUS, "bigquery.job_unknown",
@@ -126,14 +125,14 @@ static enum tr_rc poll(const struct tr_ctx *cx, struct bq_dest *d, const char *i
 
     enum tr_rc rc = bq_job_get(cx, d, id, job, &found, &ignored);
     if (rc == TR_OK && !found)
-        exists(job);
+        bq_job_unknown(job);
     if (rc == TR_REFUSED || rc == TR_INTERNAL) {
         if (err != NULL)
             *err = ignored;
         return rc;
     }
     if (rc != TR_OK)
-        exists(job);
+        bq_job_unknown(job);
     return TR_OK;
 }
 

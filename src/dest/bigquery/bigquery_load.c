@@ -44,18 +44,35 @@ void bq_reject(struct bq_load *l, const struct tr_batch *b, size_t row, const ch
 
 /* ---- the upload ---- */
 
+static bool is_merged(const struct bq_load *l)
+{
+    return l->d->fit.schema->is_mutable;
+}
+
+/* The load of a stage is nobody else's business: its id is of this attempt. */
+static const char *stage_id(const struct bq_load *l, char out[BQ_JOB_ID])
+{
+    return bq_job_counts_id(l->id, l->attempt, out);
+}
+
 /* final: all rows are known, and with them the counts. */
 static enum tr_rc open_upload(struct bq_load *l, bool final, struct tr_err *err)
 {
     struct bq_dest *d = l->d;
-    struct bq_label label = {
-        .what = BQ_WHAT_LOAD, .attempt = l->attempt, .counts = &l->counts, .counts_later = !final
-    };
+    struct bq_label label = { .what = is_merged(l) ? BQ_WHAT_STAGE : BQ_WHAT_LOAD,
+                              .attempt = l->attempt,
+                              .counts = &l->counts,
+                              .counts_later = !final };
+    char id[BQ_JOB_ID];
+    enum tr_rc rc = is_merged(l) ? bq_merge_stage(l, err) : TR_OK;
 
+    if (rc != TR_OK)
+        return rc;
     tr_buf_clear(&d->body);
-    bq_write_load(&d->body, &d->place, l->id, &label, d->place.table, 0);
+    bq_write_load(&d->body, &d->place, is_merged(l) ? stage_id(l, id) : l->id, &label,
+                  is_merged(l) ? l->stage : d->place.table, 0);
     l->told = l->counts;
-    enum tr_rc rc = bq_upload_open(l->cx, &l->up, err);
+    rc = bq_upload_open(l->cx, &l->up, err);
     if (rc == TR_OK)
         TR_KILL_POINT("bq.upload_opened");
     return rc;
@@ -169,7 +186,9 @@ static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *load,
     if (l->swallow)
         return TR_OK;
     l->cx = cx;
-    for (size_t i = 0; i < b->rows && rc == TR_OK; i++)
+    if (l->spec.careful)
+        rc = bq_careful_rows(l, b, err);
+    for (size_t i = 0; !l->spec.careful && i < b->rows && rc == TR_OK; i++)
         rc = write_row(l, b, i, err);
     l->cx = NULL;
     return rc;
@@ -215,9 +234,9 @@ static enum tr_rc commit_empty(const struct tr_ctx *cx, struct bq_load *l, struc
     return rc;
 }
 
-static enum tr_rc commit_rows(const struct tr_ctx *cx, struct bq_load *l, struct tr_err *err)
+static enum tr_rc end_upload(const struct tr_ctx *cx, struct bq_load *l, bool *ret_was_there,
+                             struct tr_err *err)
 {
-    bool was_there = false;
     enum tr_rc rc = flush(l, err);
 
     if (rc == TR_OK)
@@ -226,16 +245,43 @@ static enum tr_rc commit_rows(const struct tr_ctx *cx, struct bq_load *l, struct
         return rc;
     if (l->up.session == NULL)
         rc = open_upload(l, true, err);
-    else
+    else if (!is_merged(l))
         rc = keep_counts(cx, l, err);
-    if (rc == TR_OK)
-        rc = bq_upload_finish(cx, &l->up, &l->job, &was_there, err);
+    return rc == TR_OK ? bq_upload_finish(cx, &l->up, &l->job, ret_was_there, err) : rc;
+}
+
+static enum tr_rc commit_load(const struct tr_ctx *cx, struct bq_load *l, struct tr_err *err)
+{
+    bool was_there = false;
+    enum tr_rc rc = end_upload(cx, l, &was_there, err);
+
     if (rc != TR_OK)
         return rc;
     bq_quota_count(&l->d->place, tr_clock_wall_us());
     if (was_there) /* somebody was faster: by his job it goes */
-        l->job = (struct bq_job){ .state = BQ_PENDING, .what = BQ_WHAT_OTHER };
+        bq_job_unknown(&l->job);
     return TR_OK;
+}
+
+static enum tr_rc commit_merge(const struct tr_ctx *cx, struct bq_load *l, struct tr_err *err)
+{
+    char id[BQ_JOB_ID];
+    bool was_there = false;
+    enum tr_rc rc = end_upload(cx, l, &was_there, err);
+
+    if (rc == TR_AMBIGUOUS) { /* of the stage, which nobody has seen yet */
+        rc = TR_TRANSIENT;
+        if (err != NULL)
+            err->rc = rc;
+    }
+    return rc == TR_OK ? bq_merge_commit(cx, l, stage_id(l, id), err) : rc;
+}
+
+static enum tr_rc commit(const struct tr_ctx *cx, struct bq_load *l, struct tr_err *err)
+{
+    if (l->counts.delivered == 0)
+        return commit_empty(cx, l, err);
+    return is_merged(l) ? commit_merge(cx, l, err) : commit_load(cx, l, err);
 }
 
 /* The job that stands under our id, whoever made it. */
@@ -249,7 +295,7 @@ static enum tr_rc settle(const struct tr_ctx *cx, struct bq_load *l, struct tr_r
     if (bq_job_is_dead(&l->job))
         return bq_job_fail(&l->job, NULL, err);
     TR_KILL_POINT("bq.job_done");
-    if (strcmp(l->job.attempt, l->attempt) != 0)
+    if (l->swallow || strcmp(l->job.attempt, l->attempt) != 0)
         return bq_job_receipt(cx, l->d, l->id, &l->job, ret, err);
     *ret = (struct tr_receipt){
         .delivered = l->job.is_load ? l->job.output_rows : l->counts.delivered,
@@ -270,9 +316,11 @@ static enum tr_rc load_commit(const struct tr_ctx *cx, struct tr_load *load, str
     if (tr_ctx_cancelled(cx))
         rc = tr_fail(err, TR_CANCELLED, "bigquery.cancelled", NULL, "cancelled");
     else if (!l->swallow)
-        rc = l->counts.delivered == 0 ? commit_empty(cx, l, err) : commit_rows(cx, l, err);
+        rc = commit(cx, l, err);
     if (rc == TR_OK)
         rc = settle(cx, l, ret, err);
+    if (rc != TR_AMBIGUOUS) /* a MERGE that may still be running needs it */
+        bq_merge_drop(cx, l);
     load_free(l);
     return rc;
 }

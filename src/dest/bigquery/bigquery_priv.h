@@ -23,6 +23,7 @@
 #define TR_DEST_BIGQUERY_PRIV_H
 
 #include "auth/google.h"
+#include "auth/seal.h"
 #include "base/time.h"
 #include "dest/bigquery/bigquery.h"
 #include "encode/compress.h"
@@ -48,6 +49,7 @@ enum {
     BQ_ENDPOINT_BYTES = 256,
     BQ_JOB_ID = TR_KEY_TEXT + 64, /* of at most 1,024 characters that BigQuery takes */
     BQ_ATTEMPT = 17,              /* 16 hex digits */
+    BQ_TABLE = BQ_ID_BYTES + 64,  /* a table's id with what we add to it */
     BQ_ANSWER_BYTES = 16 << 20,
     BQ_ROW_ERRORS = 100, /* named rows of a failed load that are remembered */
     BQ_RESULT_COLUMNS = 4,
@@ -344,6 +346,7 @@ struct bq_dest {
     struct bq_table table; /* as it was when prepared; fit points into it */
     struct bq_fit fit;
     struct bq_load *load; /* the one that is open, or NULL */
+    bool drop_was_refused;
 };
 
 struct bq_dest *bq_dest_of(struct tr_dest *d);
@@ -387,6 +390,7 @@ static inline struct tr_str bq_answer(const struct bq_dest *d)
 /* Reads where the dataset is. */
 TR_MUST_USE enum tr_rc bq_dataset_read(const struct tr_ctx *cx, struct bq_dest *d,
                                        struct tr_notice_sink *notices, struct tr_err *err);
+void bq_table_url(struct bq_dest *d, const char *table);
 /* Into ret (to be released), *ret_found false when there is none. */
 TR_MUST_USE enum tr_rc bq_table_read(const struct tr_ctx *cx, struct bq_dest *d, const char *table,
                                      struct bq_table *ret, bool *ret_found, struct tr_err *err);
@@ -441,6 +445,8 @@ static inline bool bq_job_is_dead(const struct bq_job *j)
 
 TR_MUST_USE enum tr_rc bq_job_get(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
                                   struct bq_job *ret, bool *ret_found, struct tr_err *err);
+/* Nothing is known of it, except that it exists: as good as waiting. */
+void bq_job_unknown(struct bq_job *ret);
 /* Makes the job in d->body; an answer that was lost is asked for. ret: the job of that id, made by
  * this call or by another (told by its label). TR_AMBIGUOUS: nobody knows. */
 TR_MUST_USE enum tr_rc bq_job_insert(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
@@ -479,8 +485,10 @@ struct bq_load {
     uint32_t n; /* number of the job that makes the chunk count */
     char id[BQ_JOB_ID];
     char attempt[BQ_ATTEMPT];
-    bool swallow;                 /* there is such a job already: rows are ignored */
-    char stage[BQ_ID_BYTES + 64]; /* models that change: the table that is loaded first */
+    bool swallow;    /* there is such a job already: rows are ignored */
+    char stage[64];  /* models that change: the table that is loaded first; empty: none yet */
+    char probe[64];  /* careful: the table that lines are tried in; empty: none yet */
+    unsigned probes; /* tries so far */
 
     struct bq_rows rows;
     struct tr_buf out; /* lines on their way to gzip */
@@ -495,7 +503,35 @@ struct bq_load {
 enum tr_rc bq_load_begin(const struct tr_ctx *cx, struct tr_dest *dest,
                          const struct tr_load_spec *spec, struct tr_load **ret,
                          struct tr_err *err) TR_MUST_USE;
+/* careful: finds the bad rows of a batch, hands the good ones to l->gzip. */
+TR_MUST_USE enum tr_rc bq_careful_rows(struct bq_load *l, const struct tr_batch *b,
+                                       struct tr_err *err);
 void bq_reject(struct bq_load *l, const struct tr_batch *b, size_t row, const char *reason);
+
+/* ---- models that change ---- */
+
+/* The statement (pure). replace: rows of the same version are written anew too. */
+void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_fit *fit,
+                  const char *stage, bool replace);
+TR_MUST_USE enum tr_rc bq_merge_stage(struct bq_load *l, struct tr_err *err);
+/* Waits for the stage's load and makes the MERGE: l->job is that of the chunk then. */
+TR_MUST_USE enum tr_rc bq_merge_commit(const struct tr_ctx *cx, struct bq_load *l,
+                                       const char *stage_id, struct tr_err *err);
+void bq_merge_drop(const struct tr_ctx *cx, struct bq_load *l);
+
+/* ---- counting again ---- */
+
+enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
+                      size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
+                      struct tr_err *err) TR_MUST_USE;
+enum tr_rc bq_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_batch *b,
+                           struct tr_recount *ret, struct tr_err *err) TR_MUST_USE;
+
+/* ---- test steps ---- */
+
+extern const struct tr_dest_test bq_tests[];
+enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
+                   struct tr_err *err) TR_MUST_USE;
 
 /* ---- quotas ---- */
 

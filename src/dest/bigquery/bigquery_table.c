@@ -38,7 +38,7 @@ enum tr_rc bq_dataset_read(const struct tr_ctx *cx, struct bq_dest *d,
 
 /* ---- tables ---- */
 
-static void table_url(struct bq_dest *d, const char *table)
+void bq_table_url(struct bq_dest *d, const char *table)
 {
     bq_url(d, BQ_ROOT_API, "datasets");
     bq_url_part(d, d->place.dataset);
@@ -53,7 +53,7 @@ enum tr_rc bq_table_read(const struct tr_ctx *cx, struct bq_dest *d, const char 
     struct bq_class class;
 
     memset(ret, 0, sizeof(*ret));
-    table_url(d, table);
+    bq_table_url(d, table);
     enum tr_rc rc = bq_get(cx, d, &class, err);
     *ret_found = rc == TR_OK;
     if (rc == TR_OK)
@@ -68,7 +68,7 @@ enum tr_rc bq_table_make(const struct tr_ctx *cx, struct bq_dest *d, const char 
 {
     struct bq_class class;
 
-    table_url(d, NULL);
+    bq_table_url(d, NULL);
     tr_buf_clear(&d->body);
     bq_write_table(&d->body, &d->place, table, t);
     enum tr_rc rc = bq_post(cx, d, true, &class, err);
