@@ -38,8 +38,9 @@ class Reader:
         value = rows[0][0] if rows else None
         return value if isinstance(value, (int, float, str, type(None))) else json.dumps(value, default=str)
 
-    def rows(self, sql):
-        return [dict(r) for r in self.client.query_and_wait(sql)]
+    def values(self, sql):
+        """All rows, each a list of its values."""
+        return [list(r.values()) for r in self.client.query_and_wait(sql)]
 
     def same_json(self, sql, text):
         """The value, JSON or its text, holds the same as this JSON."""

@@ -118,9 +118,8 @@ static void add_field(struct tr_buf *out, const struct bq_column *c)
     if (c->max_length > 0)
         tr_buf_printf(out, ",\"maxLength\":\"%" PRId64 "\"", c->max_length);
     if (c->precision > 0)
-        tr_buf_printf(out, ",\"precision\":\"%" PRId64 "\"", c->precision);
-    if (c->scale > 0)
-        tr_buf_printf(out, ",\"scale\":\"%" PRId64 "\"", c->scale);
+        tr_buf_printf(out, ",\"precision\":\"%" PRId64 "\",\"scale\":\"%" PRId64 "\"", c->precision,
+                      c->scale);
     tr_buf_ch(out, '}');
 }
 
