@@ -142,6 +142,20 @@ static enum tr_rc check_rows(struct api_call *c, const struct draft *d, struct t
     return rc;
 }
 
+/* Some places cannot bear to be loaded often. */
+static enum tr_rc check_interval(struct api_call *c, const struct draft *d, struct tr_err *err)
+{
+    const struct tr_dest_ops *ops = d->place.ops;
+    struct tr_range r = tr_schedule_at(&d->e->schedule, api_now(c));
+    char words[32];
+
+    if (r.hi - r.lo >= ops->min_interval_us)
+        return TR_OK;
+    return api_bad(c, err, "interval", "invalid_input", ops->min_interval_hint,
+                   "interval: \"%s\" is too often for %s: %s",
+                   tr_schedule_format(&d->e->schedule, words), ops->name, ops->min_interval_why);
+}
+
 static enum tr_rc set_target(struct draft *d, struct tr_err *err)
 {
     tr_buf_init(&d->target, 65536);
@@ -234,8 +248,8 @@ static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struc
         return err->rc;
     d->e->id = *id;
     d->e->project = c->project.id;
-    if (check_rows(c, d, err) != TR_OK || set_target(d, err) != TR_OK ||
-        seal_secrets(c, d, err) != TR_OK)
+    if (check_interval(c, d, err) != TR_OK || check_rows(c, d, err) != TR_OK ||
+        set_target(d, err) != TR_OK || seal_secrets(c, d, err) != TR_OK)
         return err->rc;
     return print_body(d, err);
 }

@@ -80,10 +80,10 @@ static const struct app_option {
     { "state-commit", DURATION, AT(state_commit_us), "10s", TR_US_PER_MS, TR_US_PER_HOUR,
       "persons and sessions are written at least this often; what was not is made again at a "
       "start" },
-    { "chunk-rows", COUNT, AT(chunk_rows), "100000", 1, 10000000,
-      "events of a project in a chunk" },
-    { "chunk-bytes", BYTES, AT(chunk_bytes), "64MiB", 65536, INT64_C(1) << 34,
-      "bytes of events in a chunk" },
+    { "chunk-rows", COUNT, AT(chunk_rows), "0", 0, 10000000,
+      "events of a project in a chunk; 0: what suits the destination" },
+    { "chunk-bytes", BYTES, AT(chunk_bytes), "0", 0, INT64_C(1) << 34,
+      "bytes of events in a chunk; 0: what suits the destination" },
     { "lease", DURATION, AT(lease_us), "60s", 5 * TR_US_PER_S, TR_US_PER_HOUR,
       "how long a claimed run is its worker's without a sign of life" },
 #undef AT

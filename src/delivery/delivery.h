@@ -30,7 +30,7 @@ struct tr_delivery {
     const struct tr_dest_ops *const *dests; /* ends with NULL */
     struct tr_uuid installation;
     uint32_t epoch;
-    uint64_t chunk_rows, chunk_bytes; /* default 100,000 rows, 64 MiB */
+    uint64_t chunk_rows, chunk_bytes; /* 0: what suits the destination, else 100,000 rows, 64 MiB */
     void (*log)(void *arg, const char *level, const struct tr_uuid *export_id,
                 const struct tr_uuid *run_id, const char *text); /* any thread */
     void *log_arg;

@@ -5,7 +5,7 @@
 #include "delivery/delivery_priv.h"
 #include "os/kill.h"
 
-enum { PLAN_TRIES = 5 };
+enum { PLAN_TRIES = 5, CHUNK_ROWS = 100000, CHUNK_BYTES = 64 << 20 };
 
 /* The plan is the present target's. Is that still the place that this attempt has opened? */
 static enum tr_rc check_target(struct job *j, struct tr_err *err)
@@ -87,11 +87,19 @@ static enum tr_rc add_parts(struct job *j, const struct tr_part *parts, size_t n
     return rc;
 }
 
+/* What the operator says, else what the destination likes, else what suits most. */
+static uint64_t first_of(uint64_t said, uint64_t liked, uint64_t otherwise)
+{
+    return said != 0 ? said : liked != 0 ? liked : otherwise;
+}
+
 /* A slice at a time, so that memory does not grow with the range. */
 static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_added,
                              struct tr_err *err)
 {
     struct tr_source *s = j->d->source;
+    uint64_t rows = first_of(j->d->chunk_rows, j->ops->chunk_rows, CHUNK_ROWS);
+    uint64_t bytes = first_of(j->d->chunk_bytes, j->ops->chunk_bytes, CHUNK_BYTES);
     enum tr_rc rc = check_floor(j, left.lo, err);
 
     while (rc == TR_OK && !tr_range_empty(left)) {
@@ -101,8 +109,8 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
 
         if (tr_ctx_cancelled(j->cx))
             return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
-        rc = s->ops->plan(j->cx, s, j->run->project, j->export->schema, left, j->d->chunk_rows,
-                          j->d->chunk_bytes, parts, DELIVERY_PLAN_SLICE, &n, &covered, err);
+        rc = s->ops->plan(j->cx, s, j->run->project, j->export->schema, left, rows, bytes, parts,
+                          DELIVERY_PLAN_SLICE, &n, &covered, err);
         if (rc == TR_OK && covered <= left.lo)
             rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
                          "the source planned nothing");

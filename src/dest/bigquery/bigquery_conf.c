@@ -229,9 +229,12 @@ const char *bq_conf_project(const struct tr_conf *c, const struct tr_google_key 
 static enum tr_rc check_key(const struct tr_conf *c, struct tr_err *err)
 {
     struct tr_google_key key = { 0 };
+    struct tr_err why = { 0 };
     bool has = false;
 
-    enum tr_rc rc = bq_conf_key(c, &key, &has, err);
+    enum tr_rc rc = bq_conf_key(c, &key, &has, &why);
+    if (rc != TR_OK)
+        return tr_fail(err, rc, why.id, why.hint, "key_file: %s", why.cause);
     if (rc == TR_OK && has)
         rc = tr_google_key_check(&key, err);
     if (rc == TR_OK && !is_project(bq_conf_project(c, &key)))
