@@ -125,7 +125,7 @@ static bool parse_named(struct tr_str text, struct named_host *ret)
 
 enum tr_rc tr_egress_set(bool public_only, const char *hosts, struct tr_err *err)
 {
-    struct named_host list[HOSTS_MAX];
+    struct named_host list[HOSTS_MAX] = { 0 };
     struct tr_str rest = tr_str_of(hosts == NULL || hosts[0] == '\0' ? NULL : hosts);
     size_t n = 0;
 

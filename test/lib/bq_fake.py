@@ -6,6 +6,8 @@ the shapes of the BigQuery v2 REST reference; tests drive it with Google's own c
 
 Faults of jobs, looked through in order when a job begins:
     job_faults.append({"what": "load" | "query" | a label's word, "times": 1, "reason": .., "message": ..})
+
+    bq_fake.py DIR    runs one for tests in other languages, as bq_proxy.py does
 """
 
 import datetime
@@ -366,8 +368,7 @@ class BigQueryFake(GoogleStub):
                "content": content, "lock": threading.Lock()}
         job["fault"] = self.take_job_fault(conf)
         self.jobs[location, name] = job
-        if not self.pending_seconds and not self.running_seconds:
-            self.run_job(job)
+        self.state_of(job)  # runs it, when nothing holds it up
         return Answer(200, self.job_resource(job))
 
     def take_job_fault(self, conf):
@@ -728,3 +729,20 @@ def python_of(condition):
     text = re.sub(rf"t\.{NAME} IS NULL", r"(t.get('\1') is None)", condition)
     text = re.sub(rf"s\.{NAME} (>=|>|=) t\.{NAME}", lambda m: f"{NAMES[m[2]]}(s.get({m[1]!r}), t.get({m[3]!r}))", text)
     return text.replace(" OR ", " or ").replace(" AND ", " and ")
+
+
+def main():
+    import pathlib
+    import sys
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    fake = BigQueryFake().start()
+    key = folder / "key.json"
+    key.write_text(json.dumps(fake.key_file()))
+    print(json.dumps({"url": fake.url, "host": fake.host, "key": str(key)}), flush=True)
+    sys.stdin.read()
+    fake.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ match is searched in "METHOD path?query". do:
     "lose_error"   does it, and answers status, reason
     "cut"          of a PUT to an upload: takes the first `bytes` bytes, then answers status (308 or an error), or
                    closes the connection (status 0)
-    "delay"        waits `seconds` first
+    "delay"        waits `seconds` first; with "late": "lose" the connection is cut at once, and it is done later
 """
 
 import base64
@@ -99,6 +99,7 @@ class GoogleStub:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize, disable_nagle_algorithm = 1 << 16, True  # an answer is one packet, not two and a wait
 
             def log_message(self, *_):
                 pass
@@ -202,8 +203,10 @@ class GoogleStub:
         if do == "drop":
             return None
         if do == "delay":
-            time.sleep(fault["seconds"])
-            return self.route(request)
+            if fault.get("late") == "lose":  # the way back is cut at once, the way there is only slow
+                threading.Thread(target=self.later, args=(fault, request), daemon=True).start()
+                return None
+            return self.later(fault, request)
         if do == "cut":
             upload = self.uploads[request.query["upload_id"]]
             with upload.lock:
@@ -222,6 +225,15 @@ class GoogleStub:
             return None
         raise error(fault["status"], fault.get("reason", "backendError"), "scripted fault")
 
+    def later(self, fault, request):
+        time.sleep(fault["seconds"])
+        try:
+            return self.route(request)
+        except Answer as a:
+            return a
+        finally:
+            fault["ended"] = True
+
     def route(self, request):
         path = request.path
         if path == "/token":
@@ -238,16 +250,19 @@ class GoogleStub:
         return self.bigquery(request)
 
     def control(self, request):
-        """For tests in another process: {"fault": {...}} or {"set": {"attribute": value}} or {"count": "pattern"}."""
+        """For tests in another process: {"fault": {...}}, {"set": {"attribute": value}}, {"count": "pattern"},
+        {"job_fault": {...}}, {"clear": true}."""
         said = json.loads(request.body)
-        if "fault" in said:
-            self.fault(**said["fault"])
-        for name, value in said.get("set", {}).items():
-            setattr(self, name, value)
         if said.get("clear"):
             with self.lock:
                 self.faults.clear()
                 self.requests.clear()
+        if "job_fault" in said:
+            self.job_faults.append(said["job_fault"])
+        if "fault" in said:
+            self.fault(**said["fault"])
+        for name, value in said.get("set", {}).items():
+            setattr(self, name, value)
         return Answer(200, {"count": self.count(said["count"]) if "count" in said else 0})
 
     # ---- tokens ----
@@ -481,3 +496,4 @@ def handler_answer(handler, answer):
         handler.send_header("Content-Length", str(len(answer.body)))
     handler.end_headers()
     handler.wfile.write(answer.body)
+    handler.wfile.flush()

@@ -133,14 +133,14 @@ void warehouse_do(const char *sql)
 
 /* ---- the place ---- */
 
-const char *warehouse_connect(void)
+static const char *connect_to(const char *variable, const char *without)
 {
-    const char *given = getenv("TR_TEST_BQ");
+    const char *given = getenv(variable);
     struct tr_buf key;
     struct tr_err err;
 
     if (given == NULL || given[0] == '\0')
-        return "TR_TEST_BQ does not say where a stand-in for BigQuery is";
+        return without;
     w.where = json_loads(given, 0, NULL);
     tr_buf_init(&key, 1 << 20);
     FILE *f = fopen(where("key"), "r");
@@ -155,6 +155,16 @@ const char *warehouse_connect(void)
         die("allow", err.cause);
     start_reader();
     return NULL;
+}
+
+const char *warehouse_connect(void)
+{
+    return connect_to("TR_TEST_BQ", "TR_TEST_BQ does not say where a stand-in for BigQuery is");
+}
+
+const char *warehouse_connect_fake(void)
+{
+    return connect_to("TR_TEST_BQ_FAKE", "TR_TEST_BQ_FAKE does not say where a fake BigQuery is");
 }
 
 void warehouse_disconnect(void)
@@ -184,28 +194,53 @@ json_t *warehouse_fresh(void)
                      "events", "api_endpoint", where("url"));
 }
 
+int64_t warehouse_rows(void)
+{
+    char name[128];
+
+    (void)snprintf(name, sizeof(name), "%s.events", w.dataset);
+    json_t *j = warehouse_ask("[s, s]", "count", name);
+    int64_t n = json_integer_value(j);
+    json_decref(j);
+    return n;
+}
+
 /* ---- faults ---- */
 
-static size_t drop(char *p, size_t size, size_t n, void *arg)
+static size_t keep(char *p, size_t size, size_t n, void *arg)
 {
-    (void)p;
-    (void)arg;
+    tr_buf_add(arg, p, size * n);
     return size * n;
 }
 
-void warehouse_control(json_t *command)
+int64_t warehouse_control(const char *format, ...)
 {
     CURL *c = curl_easy_init();
-    char *body = json_dumps(command, JSON_COMPACT);
+    struct tr_buf answer;
+    json_error_t e;
     char url[256];
+    va_list ap;
 
+    va_start(ap, format);
+    json_t *command = json_vpack_ex(&e, 0, format, ap);
+    va_end(ap);
+    if (command == NULL)
+        die(format, e.text);
+    char *body = json_dumps(command, JSON_COMPACT);
+    tr_buf_init(&answer, 65536);
     (void)snprintf(url, sizeof(url), "%s/_control", where("url"));
     (void)curl_easy_setopt(c, CURLOPT_URL, url);
     (void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, body);
-    (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, drop);
+    (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, keep);
+    (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, &answer);
     if (curl_easy_perform(c) != CURLE_OK)
         die("control", body);
+    json_t *j = json_loadb(answer.p, answer.n, 0, NULL);
+    int64_t count = json_integer_value(json_object_get(j, "count"));
+    json_decref(j);
+    json_decref(command);
+    tr_buf_fini(&answer);
     curl_easy_cleanup(c);
     free(body);
-    json_decref(command);
+    return count;
 }

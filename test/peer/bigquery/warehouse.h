@@ -11,8 +11,10 @@
 
 #include "base/str.h"
 
-/* NULL: there; else why not. */
+/* NULL: there; else why not. The second: TR_TEST_BQ_FAKE, a fake that can be told what to do wrong
+ * (test/lib/bq_fake.py) and knows no SQL but ours. */
 const char *warehouse_connect(void);
+const char *warehouse_connect_fake(void);
 void warehouse_disconnect(void);
 
 /* Makes an empty dataset and returns the configuration of a destination there. */
@@ -27,7 +29,11 @@ json_t *warehouse_ask(const char *format, ...);
 int64_t warehouse_number(const char *sql);
 void warehouse_do(const char *sql);
 
-/* Scripts a fault, or sets an attribute, at the stand-in (test/lib/google_stub.py). Consumes it. */
-void warehouse_control(json_t *command);
+/* Rows of the table "events". */
+int64_t warehouse_rows(void);
+
+/* Scripts a fault, or sets an attribute, at the stand-in (test/lib/google_stub.py); format as in
+ * warehouse_ask. Its answer's "count". */
+int64_t warehouse_control(const char *format, ...);
 
 #endif
