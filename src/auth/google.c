@@ -315,9 +315,10 @@ enum tr_rc tr_google_owner_check(const struct tr_ctx *cx, struct tr_http_client 
     enum tr_rc rc = own_token(cx, client, &token, err);
     if (rc != TR_OK)
         return rc;
-    (void)snprintf(url, sizeof(url), "%s/v1/projects/%s/serviceAccounts/%s",
+    /* "-": in whatever project it is, which need not be the one of the tables */
+    (void)snprintf(url, sizeof(url), "%s/v1/projects/-/serviceAccounts/%s",
                    who->iam_endpoint == NULL ? "https://iam.googleapis.com" : who->iam_endpoint,
-                   who->project, who->email);
+                   who->email);
     rc = call(cx, client, "GET", url, NULL, (struct tr_str){ NULL, 0 }, &token, &r, err);
     if (rc != TR_OK)
         return rc;

@@ -21,7 +21,7 @@
 
 struct tr_google_identity {
     const struct tr_google_key *key; /* NULL: impersonate */
-    const char *email, *project;     /* of the account to impersonate */
+    const char *email;               /* of the account to impersonate */
     const char *iam_endpoint;        /* in place of Google's two IAM hosts; NULL: these */
 };
 

@@ -77,7 +77,6 @@ static enum tr_rc set_up(struct bq_dest *d, struct tr_err *err)
     d->who = (struct tr_google_identity){
         .key = has_key ? &d->key : NULL,
         .email = tr_conf_text(d->conf, "service_account_email"),
-        .project = d->place.project,
         .iam_endpoint = d->iam,
     };
     return tr_http_client_new(&d->http, err);

@@ -148,6 +148,45 @@ static void quotes_names_for_sql(void **state)
     assert_string_equal(out.p, "`a\\`b\\\\c` `proj`.`d`.`t 1`");
 }
 
+static void the_newest_row_of_each_key_is_merged(void **state)
+{
+    struct bq_column c[] = { { .name = "team_id" },
+                             { .name = "distinct_id" },
+                             { .name = "properties" },
+                             { .name = "v" },
+                             { .name = "m" } };
+    struct bq_fit fit = { .schema = &tr_schema_persons,
+                          .n = 5,
+                          .col = { { .column = TR_PERSON_TEAM_ID, .to = &c[0] },
+                                   { .column = TR_PERSON_DISTINCT_ID, .to = &c[1] },
+                                   { .column = TR_PERSON_PROPERTIES, .to = &c[2] },
+                                   { .column = TR_PERSON_VERSION, .to = &c[3] },
+                                   { .column = TR_PERSON_DISTINCT_ID_VERSION, .to = &c[4] } } };
+    struct bq_place p = { .project = "p", .dataset = "d", .table = "t" };
+
+    (void)state;
+    bq_merge_sql(&out, &p, &fit, "s", false);
+    tr_buf_ch(&out, '\0');
+    assert_string_equal(
+        out.p,
+        "MERGE `p`.`d`.`t` AS t USING (SELECT * EXCEPT (tailrace_rank) FROM (SELECT s.*, "
+        "ROW_NUMBER() "
+        "OVER (PARTITION BY s.`team_id`, s.`distinct_id` ORDER BY s.`m` DESC, s.`v` DESC) AS "
+        "tailrace_rank FROM `p`.`d`.`s` AS s) WHERE tailrace_rank = 1) AS s ON t.`team_id` = "
+        "s.`team_id` AND t.`distinct_id` = s.`distinct_id` WHEN MATCHED AND (t.`m` IS NULL OR "
+        "s.`m` > "
+        "t.`m` OR (s.`m` = t.`m` AND (t.`v` IS NULL OR s.`v` > t.`v`))) THEN UPDATE SET "
+        "`properties` "
+        "= s.`properties`, `v` = s.`v`, `m` = s.`m` WHEN NOT MATCHED THEN INSERT (`team_id`, "
+        "`distinct_id`, `properties`, `v`, `m`) VALUES (s.`team_id`, s.`distinct_id`, "
+        "s.`properties`, s.`v`, s.`m`)");
+    tr_buf_clear(&out);
+    bq_merge_sql(&out, &p, &fit, "s", true);
+    tr_buf_ch(&out, '\0');
+    assert_non_null(strstr(out.p, "(t.`m` IS NULL OR s.`m` > t.`m` OR (s.`m` = t.`m` AND (t.`v` IS "
+                                  "NULL OR s.`v` >= t.`v`)))"));
+}
+
 static void loads_are_counted_by_table_and_day(void **state)
 {
     struct bq_place other = place;
@@ -184,6 +223,7 @@ int main(void)
         CASE(writes_a_query),
         CASE(writes_a_table),
         CASE(quotes_names_for_sql),
+        CASE(the_newest_row_of_each_key_is_merged),
         CASE(loads_are_counted_by_table_and_day),
     };
 
