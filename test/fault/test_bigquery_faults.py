@@ -255,6 +255,26 @@ def test_bigquery_that_is_down_for_a_while(server, bigquery):
     must_be_once(bigquery.uuids(), ids, ids)
 
 
+def test_memory_does_not_grow_with_the_chunk(make_server, bigquery):
+    """180 MB that cannot be squeezed, one chunk: no more is kept than a piece of the upload."""
+    if os.environ.get("TAILRACE_BUILD", "release") != "release":
+        pytest.skip("a sanitizer's memory says nothing")
+    bigquery.fake.count_only = True
+    server = make_server(*bigquery.args)
+    export = export_to(server, bigquery)
+    ids = send(server, large(260))
+    time.sleep(1)
+    server.stop()
+    server.start()
+    server.api("GET", "/api/status/")
+    before = server.rss_bytes(peak=True)
+    runs = delivered(server, export, server.backfill(export), 120)
+    grown = server.rss_bytes(peak=True) - before
+    print(f"grown by {grown / 2 ** 20:.1f} MiB")
+    assert runs[0]["records_completed"] == len(ids) and len(bigquery.fake.jobs_of("load")) <= 2
+    assert grown < 64 * 2 ** 20
+
+
 # ---- kill -9 ----
 
 # What must be going on for a point to be passed, and how often it is, at least.
