@@ -27,7 +27,8 @@ enum tr_fact {
     TR_FACT_LIB,
     TR_FACT_EXTERNAL_CLICK_URL,
     TR_FACT_WEB_VITALS_LCP,
-    /* What a person gets from every event, without a $set: from here to the end. */
+    /* What a person gets from every event, without a $set: from here to the end. Up to the user
+     * agent it is noise: it differs from event to event and says little. */
     TR_FACT_AUTOMATIC,
     TR_FACT_BROWSER = TR_FACT_AUTOMATIC,
     TR_FACT_BROWSER_VERSION,
@@ -103,5 +104,15 @@ struct tr_str tr_fact_initial(enum tr_fact which);
 
 /* TR_FACTS when the name means nothing here. */
 enum tr_fact tr_fact_find(struct tr_str name);
+
+static inline bool tr_fact_is_automatic(enum tr_fact which)
+{
+    return which >= TR_FACT_AUTOMATIC && which < TR_FACTS;
+}
+
+static inline bool tr_fact_is_noisy(enum tr_fact which)
+{
+    return which >= TR_FACT_AUTOMATIC && which <= TR_FACT_RAW_USER_AGENT;
+}
 
 #endif

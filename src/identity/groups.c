@@ -27,20 +27,40 @@ static int index_of(const struct tr_group_types *types, struct tr_str name)
     return -1;
 }
 
-/* A type's name or a group's key: a text or a number, not empty, not too long. */
+static enum tr_rc warn(struct tr_groups *g, const struct tr_event *e, const char *type,
+                       struct tr_str other, struct tr_err *err)
+{
+    return g->ops->warn(g->keeper, e->project, type, e->distinct_id, other, e->inserted_at, err);
+}
+
 static bool is_text(const struct tr_json_value *v)
 {
     return v != NULL && (v->type == TR_JSON_STRING || v->type == TR_JSON_NUMBER);
 }
 
-static struct tr_str text_of(const struct tr_json_value *v, struct tr_buf *room)
-{
-    return v->type == TR_JSON_NUMBER ? v->raw : tr_json_text(v, room);
-}
-
 static bool fits(struct tr_str s)
 {
-    return s.n > 0 && tr_utf8_head(s, TR_GROUP_TEXT).n == s.n;
+    return tr_utf8_head(s, TR_GROUP_TEXT).n == s.n;
+}
+
+/* A type's name or a group's key: a text or a number, not empty and not too long. n == 0: it is
+ * none, and there is a warning if it was too long. */
+static enum tr_rc name_of(struct tr_groups *g, const struct tr_event *e,
+                          const struct tr_json_value *v, struct tr_buf *room, struct tr_str *ret,
+                          struct tr_err *err)
+{
+    struct tr_str s = { NULL, 0 };
+
+    *ret = s;
+    if (!is_text(v))
+        return TR_OK;
+    s = v->type == TR_JSON_NUMBER ? v->raw : tr_json_text(v, room);
+    if (s.p == NULL)
+        return tr_fail_oom(err);
+    if (!fits(s))
+        return warn(g, e, "group_key_too_long", s, err);
+    *ret = s;
+    return TR_OK;
 }
 
 /* *ret is -1 when the project has five other types. */
@@ -56,13 +76,25 @@ static enum tr_rc type_index(struct tr_groups *g, const struct tr_event *e, stru
     if (*ret >= 0)
         return TR_OK;
     if (types->n == TR_GROUP_TYPES)
-        return g->ops->warn(g->keeper, e->project, "group_type_limit", e->distinct_id, name,
-                            e->inserted_at, err);
+        return warn(g, e, "group_type_limit_exceeded", name, err);
     *ret = (int)types->n;
     return g->ops->add_type(g->keeper, e->project, name, err);
 }
 
-/* Types that appear in $groups for the first time. */
+/* A member of $groups: its type may be new. */
+static enum tr_rc see_type(struct tr_groups *g, const struct tr_event *e,
+                           const struct tr_json_value *key, const struct tr_json_value *value,
+                           struct tr_err *err)
+{
+    struct tr_str text;
+    int index;
+    enum tr_rc rc = name_of(g, e, value, &g->key, &text, err);
+
+    if (rc == TR_OK && text.n > 0)
+        rc = name_of(g, e, key, &g->type, &text, err);
+    return rc == TR_OK && text.n > 0 ? type_index(g, e, text, &index, err) : rc;
+}
+
 static enum tr_rc see_types(struct tr_groups *g, const struct tr_event *e,
                             const struct tr_json_value *groups, struct tr_err *err)
 {
@@ -70,19 +102,13 @@ static enum tr_rc see_types(struct tr_groups *g, const struct tr_event *e,
     struct tr_json_value key;
     struct tr_json_value value;
     bool more = true;
-    int index;
 
     tr_json_init(&j, groups->raw);
     enum tr_rc rc = tr_json_open_object(&j, err);
     while (rc == TR_OK && more) {
         rc = tr_json_member(&j, &key, &value, &more, err);
-        if (rc != TR_OK || !more || !is_text(&value))
-            continue;
-        struct tr_str name = tr_json_text(&key, &g->type);
-        if (name.p == NULL)
-            return tr_fail_oom(err);
-        if (fits(name))
-            rc = type_index(g, e, name, &index, err);
+        if (rc == TR_OK && more)
+            rc = see_type(g, e, &key, &value, err);
     }
     return rc;
 }
@@ -104,30 +130,24 @@ static enum tr_rc keep(struct tr_groups *g, const struct tr_event *e, struct tr_
     group->changed_at = e->inserted_at;
     rc = g->ops->keep(g->keeper, e->project, group, err);
     if (rc == TR_OK && trimmed)
-        rc = g->ops->warn(g->keeper, e->project, "group_properties_trimmed", e->distinct_id,
-                          group->key, e->inserted_at, err);
+        rc = warn(g, e, "group_properties_trimmed", group->key, err);
     return rc;
 }
 
 static enum tr_rc identify(struct tr_groups *g, const struct tr_event *e, const struct tr_facts *f,
                            struct tr_err *err)
 {
-    const struct tr_json_value *type = tr_fact(f, TR_FACT_GROUP_TYPE);
-    const struct tr_json_value *key = tr_fact(f, TR_FACT_GROUP_KEY);
+    struct tr_str type_text;
+    struct tr_str key_text;
     struct tr_group_row group;
     bool found = false;
     int index = -1;
+    enum tr_rc rc = name_of(g, e, tr_fact(f, TR_FACT_GROUP_TYPE), &g->type, &type_text, err);
 
-    if (!is_text(type) || !is_text(key))
-        return TR_OK;
-    struct tr_str type_text = text_of(type, &g->type);
-    struct tr_str key_text = text_of(key, &g->key);
-    if (type_text.p == NULL || key_text.p == NULL)
-        return tr_fail_oom(err);
-    if (!fits(type_text) || !fits(key_text))
-        return g->ops->warn(g->keeper, e->project, "group_key_too_long", e->distinct_id, type_text,
-                            e->inserted_at, err);
-    enum tr_rc rc = type_index(g, e, type_text, &index, err);
+    if (rc == TR_OK)
+        rc = name_of(g, e, tr_fact(f, TR_FACT_GROUP_KEY), &g->key, &key_text, err);
+    if (rc == TR_OK && type_text.n > 0 && key_text.n > 0)
+        rc = type_index(g, e, type_text, &index, err);
     if (rc != TR_OK || index < 0)
         return rc;
     rc = g->ops->group(g->keeper, e->project, index, key_text, &group, &found, err);
@@ -155,6 +175,27 @@ enum tr_rc tr_groups_event(struct tr_groups *g, const struct tr_event *e, const 
     return rc;
 }
 
+/* false: no memory. ret->p == NULL: the value is no key of a group. */
+static bool key_of(const struct tr_json_value *v, struct tr_arena *texts, struct tr_str *ret)
+{
+    struct tr_str s = { NULL, 0 };
+
+    *ret = s;
+    if (v->type == TR_JSON_NUMBER)
+        s = v->raw;
+    else if (v->type == TR_JSON_STRING && (v->flags & TR_JSON_ESCAPES) == 0)
+        s = (struct tr_str){ v->raw.p + 1, v->raw.n - 2 };
+    else if (v->type == TR_JSON_STRING) {
+        char *room = tr_arena_alloc(texts, v->raw.n);
+        if (room == NULL)
+            return false;
+        s = (struct tr_str){ room, tr_json_text_copy(v, room) };
+    }
+    if (s.n > 0 && fits(s))
+        *ret = s;
+    return true;
+}
+
 bool tr_groups_of(struct tr_str groups, const struct tr_group_types *types, struct tr_arena *texts,
                   struct tr_str ret[TR_GROUP_TYPES])
 {
@@ -167,20 +208,9 @@ bool tr_groups_of(struct tr_str groups, const struct tr_group_types *types, stru
     tr_json_init(&j, groups);
     if (tr_json_open_object(&j, NULL) != TR_OK)
         return true;
-    while (tr_json_member(&j, &key, &value, &more, NULL) == TR_OK && more) {
-        for (size_t i = 0; is_text(&value) && i < types->n; i++) {
-            if (!tr_json_text_is(&key, types->name[i]))
-                continue;
-            ret[i] = value.type == TR_JSON_NUMBER
-                         ? value.raw
-                         : (struct tr_str){ value.raw.p + 1, value.raw.n - 2 };
-            if (value.type == TR_JSON_STRING && (value.flags & TR_JSON_ESCAPES) != 0) {
-                char *room = tr_arena_alloc(texts, value.raw.n);
-                if (room == NULL)
-                    return false;
-                ret[i] = (struct tr_str){ room, tr_json_text_copy(&value, room) };
-            }
-        }
-    }
+    while (tr_json_member(&j, &key, &value, &more, NULL) == TR_OK && more)
+        for (size_t i = 0; i < types->n; i++)
+            if (tr_json_text_is(&key, types->name[i]) && !key_of(&value, texts, &ret[i]))
+                return false;
     return true;
 }

@@ -28,5 +28,5 @@ bool tr_distinct_id_is_illegal(struct tr_str distinct_id)
     if (s.n < 2 || (s.p[0] != '\'' && s.p[0] != '"') || s.p[s.n - 1] != s.p[0])
         return false;
     s = (struct tr_str){ s.p + 1, s.n - 2 };
-    return tr_str_trim(s).n == 0 || is_listed(s);
+    return is_listed(s);
 }

@@ -4,12 +4,14 @@
 
 #include "base/hash.h"
 #include "base/time.h"
+#include "base/utf8.h"
 
 enum {
     COPY_MAX = 1 << 30,
     ID_MAX = 1 << 20,
     DELETED = 100,                 /* what a deletion adds to a version */
-    UPGRADE_US = 60 * TR_US_PER_S, /* how much older than a personless event a person must be */
+    UPGRADE_US = 60 * TR_US_PER_S, /* what a person who lends an event properties is older by */
+    DISTINCT_ID_MAX = 200,         /* characters, as capture has it */
 };
 
 /* What an event's name asks for. */
@@ -74,11 +76,24 @@ void tr_person_id(int32_t project, struct tr_str distinct_id, struct tr_uuid *re
     tr_uuid_v5_joined(&space, (struct tr_str){ text, (size_t)n }, distinct_id, ret);
 }
 
+/* A value that makes a difference to a person: noise does by being there. */
+static uint64_t hash_automatic(const struct tr_facts *f, uint64_t h)
+{
+    uint64_t present = tr_facts_automatic(f);
+
+    h = tr_hash64(&present, sizeof(present), h);
+    for (uint64_t left = present >> (TR_FACT_RAW_USER_AGENT + 1) << (TR_FACT_RAW_USER_AGENT + 1);
+         left != 0; left &= left - 1) {
+        const struct tr_json_value *v = &f->v[__builtin_ctzll(left)];
+        h = tr_hash64(v->raw.p, v->raw.n, h);
+    }
+    return h;
+}
+
 bool tr_people_is_plain(const struct tr_event *e, const struct tr_facts *f, uint64_t *ret_hash)
 {
     static const enum tr_fact said[] = { TR_FACT_SET, TR_FACT_SET_ONCE, TR_FACT_UNSET };
     enum kind kind = kind_of(e->event);
-    uint64_t automatic = tr_facts_automatic(f);
 
     if ((kind != KIND_OTHER && kind != KIND_SILENT && kind != KIND_GROUP) || is_personless(f))
         return false;
@@ -86,7 +101,7 @@ bool tr_people_is_plain(const struct tr_event *e, const struct tr_facts *f, uint
         *ret_hash = 1; /* nothing of it matters */
         return true;
     }
-    uint64_t h = tr_hash64(&automatic, sizeof(automatic), 2);
+    uint64_t h = hash_automatic(f, 2);
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
         const struct tr_json_value *v = tr_fact(f, said[i]);
         if (v != NULL)
@@ -202,9 +217,10 @@ static enum tr_rc keep(struct work *w, bool update, struct tr_err *err)
     return rc;
 }
 
+/* A silent event changes nobody who is there; a group's $set is not a person's. */
 static bool updates(const struct work *w)
 {
-    return w->kind != KIND_SILENT && w->kind != KIND_GROUP;
+    return w->kind != KIND_GROUP && (w->kind != KIND_SILENT || w->fresh);
 }
 
 /* ---- without a merge ---- */
@@ -340,7 +356,7 @@ static enum tr_rc merge(struct work *w, struct tr_str source_id, struct tr_err *
     return merge_two(w, &source, &target, err);
 }
 
-/* The other distinct id that the event names: its text, or none. */
+/* The other distinct id that the event names, as capture would have taken it, or none. */
 static enum tr_rc source_of(struct work *w, struct tr_buf *room, struct tr_str *ret,
                             struct tr_err *err)
 {
@@ -351,10 +367,14 @@ static enum tr_rc source_of(struct work *w, struct tr_buf *room, struct tr_str *
         v = tr_fact(w->f, TR_FACT_ANON_DISTINCT_ID);
     else if (w->kind == KIND_ALIAS || w->kind == KIND_MERGE)
         v = tr_fact(w->f, TR_FACT_ALIAS);
-    if (v == NULL || (v->type != TR_JSON_STRING && v->type != TR_JSON_NUMBER))
+    if (v == NULL || v->type == TR_JSON_NULL || v->type == TR_JSON_OBJECT ||
+        v->type == TR_JSON_ARRAY)
         return TR_OK;
-    *ret = v->type == TR_JSON_NUMBER ? v->raw : tr_json_text(v, room);
-    return ret->p == NULL ? tr_fail_oom(err) : TR_OK;
+    struct tr_str text = v->type == TR_JSON_STRING ? tr_json_text(v, room) : v->raw;
+    if (text.p == NULL)
+        return tr_fail_oom(err);
+    *ret = tr_utf8_head(text, DISTINCT_ID_MAX);
+    return TR_OK;
 }
 
 static enum tr_rc full_event(struct work *w, struct tr_err *err)
@@ -385,8 +405,11 @@ static enum tr_rc personless_event(struct work *w, struct tr_belongs *ret, struc
     if (rc != TR_OK)
         return rc;
     *ret = (struct tr_belongs){ 0 };
-    if (x.living && x.person.created_at < w->e->timestamp - UPGRADE_US)
-        *ret = (struct tr_belongs){ x.person.row, x.person.id };
+    if (x.living)
+        *ret = (struct tr_belongs){
+            .row = x.person.row,
+            .bare = x.person.created_at >= w->e->timestamp - UPGRADE_US,
+        };
     if (!x.found) {
         struct tr_mapping m = { .changed_at = w->e->inserted_at };
         rc = w->p->ops->map(w->p->keeper, w->e->project, w->e->distinct_id, &m, err);
@@ -406,7 +429,7 @@ enum tr_rc tr_people_event(struct tr_people *p, const struct tr_event *e, const 
         return personless_event(&w, ret, err);
     enum tr_rc rc = full_event(&w, err);
     if (rc == TR_OK)
-        *ret = (struct tr_belongs){ w.person.row, w.person.id };
+        *ret = (struct tr_belongs){ .row = w.person.row };
     return rc;
 }
 
@@ -420,8 +443,9 @@ enum tr_rc tr_people_delete(struct tr_people *p, int32_t project, const struct t
     if (rc != TR_OK || !*ret_found)
         return rc;
     *ret_found = !w.person.deleted;
-    if (*ret_found)
-        rc = bury(&w, &w.person, err);
+    if (!*ret_found)
+        return TR_OK;
+    rc = bury(&w, &w.person, err);
     return rc == TR_OK && distinct_ids ? p->ops->unmap(p->keeper, project, w.person.row, at, err)
                                        : rc;
 }

@@ -64,10 +64,11 @@ void tr_people_fini(struct tr_people *p);
 /* The id of the person that is made for a distinct id: UUIDv5 of "<project>:<distinct id>". */
 void tr_person_id(int32_t project, struct tr_str distinct_id, struct tr_uuid *ret);
 
-/* row 0: it belongs to nobody; readers then show tr_person_id(). */
+/* row 0: it belongs to nobody; readers then show tr_person_id(). bare: to the person, but without
+ * its properties. */
 struct tr_belongs {
     int64_t row;
-    struct tr_uuid id;
+    bool bare;
 };
 
 /* Applies an event. TR_INTERNAL only: the keeper's failures, memory. */

@@ -12,6 +12,7 @@ struct tr_props_member {
     struct tr_str was;   /* the value that was loaded; p == NULL: none */
     bool gone;
     bool said; /* by the event's own $set */
+    bool once; /* new, by the event's own $set_once */
 };
 
 enum { TEXTS_MAX = 8 << 20, OUT_MAX = 1 << 30, FIRST_MEMBERS = 128 };
@@ -106,8 +107,7 @@ static bool is_noisy(struct tr_str name)
 
     if (tr_str_starts(name, geoip))
         return !tr_str_is(name, "$geoip_country_name") && !tr_str_is(name, "$geoip_city_name");
-    enum tr_fact f = tr_fact_find(name);
-    return f >= TR_FACT_AUTOMATIC && f < TR_FACTS;
+    return tr_fact_is_noisy(tr_fact_find(name));
 }
 
 /* ---- loading and setting ---- */
@@ -127,7 +127,7 @@ void tr_props_settle(struct tr_props *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         p->m[i].was = p->m[i].value;
-        p->m[i].said = false;
+        p->m[i].said = p->m[i].once = false;
     }
 }
 
@@ -146,23 +146,19 @@ enum tr_props_change tr_props_change(const struct tr_props *p)
     return change;
 }
 
-/* said: a value that the automatic ones give way to. */
-static enum tr_rc put(struct tr_props *p, struct tr_props_member *fresh, bool once, bool said,
+/* fresh->said, fresh->once: the client wrote it. Of equal names in one object the last counts. */
+static enum tr_rc put(struct tr_props *p, struct tr_props_member *fresh, bool under,
                       struct tr_err *err)
 {
     fresh->hash = tr_hash64(fresh->name.p, fresh->name.n, 0);
-    fresh->said = said;
     struct tr_props_member *m = find(p, fresh->hash, fresh->name);
 
     if (m == NULL)
         return append(p, fresh, err);
-    if (once && !m->gone)
-        return TR_OK;
-    if (m->said && !said)
+    if (under ? !m->once || !fresh->once : m->said && !fresh->said)
         return TR_OK;
     m->value = fresh->value;
-    m->said = said;
-    m->gone = false;
+    m->said = fresh->said;
     return TR_OK;
 }
 
@@ -180,10 +176,12 @@ enum tr_rc tr_props_set(struct tr_props *p, struct tr_str object, bool once, str
         enum tr_rc rc = tr_json_member(&j, &key, &value, &more, err);
         if (rc != TR_OK || !more)
             return rc;
-        struct tr_props_member fresh = { .key = key.raw, .value = value.raw };
+        struct tr_props_member fresh = {
+            .key = key.raw, .value = value.raw, .said = !once, .once = once
+        };
         rc = text_of(p, &key, &fresh.name, err);
         if (rc == TR_OK)
-            rc = put(p, &fresh, once, !once, err);
+            rc = put(p, &fresh, once, err);
         if (rc != TR_OK)
             return rc;
     }
@@ -204,7 +202,7 @@ static enum tr_rc put_automatic(struct tr_props *p, const struct tr_facts *f, bo
             .name = { quoted.p + 1, quoted.n - 2 },
             .value = f->v[which].raw,
         };
-        rc = put(p, &fresh, once, false, err);
+        rc = put(p, &fresh, once, err);
     }
     return rc;
 }
@@ -270,10 +268,22 @@ enum tr_rc tr_props_update(struct tr_props *p, const struct tr_facts *f, struct 
 
 /* ---- writing ---- */
 
+/* What analyses are built on. */
 static bool is_protected(struct tr_str name)
 {
-    return tr_str_is(name, "email") || tr_str_is(name, "name") ||
-           tr_str_starts(name, TR_STR("$initial_")) || is_noisy(name);
+    static const struct tr_str initial = { "$initial_", 9 };
+    char own[64] = "$";
+
+    if (tr_str_is(name, "email") || tr_str_is(name, "name") ||
+        tr_fact_is_automatic(tr_fact_find(name)))
+        return true;
+    if (!tr_str_starts(name, initial) || name.n - initial.n + 1 >= sizeof(own))
+        return false;
+    /* $initial_browser is the first $browser, $initial_utm_source the first utm_source. */
+    struct tr_str rest = { name.p + initial.n, name.n - initial.n };
+    memcpy(own + 1, rest.p, rest.n);
+    return tr_fact_is_automatic(tr_fact_find(rest)) ||
+           tr_fact_is_automatic(tr_fact_find((struct tr_str){ own, rest.n + 1 }));
 }
 
 static size_t size_of(const struct tr_props_member *m)
@@ -281,32 +291,41 @@ static size_t size_of(const struct tr_props_member *m)
     return m->gone ? 0 : m->key.n + m->value.n + 2;
 }
 
-/* The largest first; of two alike the later one. */
+struct candidate {
+    struct tr_props_member *m;
+    bool is_protected;
+};
+
+/* Those that nobody misses as much first, of each kind the largest, of two alike the earlier. */
 static int by_size(const void *a, const void *b)
 {
-    const struct tr_props_member *x = *(struct tr_props_member *const *)a;
-    const struct tr_props_member *y = *(struct tr_props_member *const *)b;
+    const struct candidate *x = a;
+    const struct candidate *y = b;
 
-    if (size_of(x) != size_of(y))
-        return size_of(x) > size_of(y) ? -1 : 1;
-    return x > y ? -1 : x < y;
+    if (x->is_protected != y->is_protected)
+        return x->is_protected ? 1 : -1;
+    if (size_of(x->m) != size_of(y->m))
+        return size_of(x->m) > size_of(y->m) ? -1 : 1;
+    return x->m < y->m ? -1 : x->m > y->m;
 }
 
-/* Drops the largest members that nobody misses as much as the others, until what is left fits. */
+/* Drops members until what is left fits. */
 static enum tr_rc trim(struct tr_props *p, size_t *total, struct tr_err *err)
 {
-    struct tr_props_member **list = malloc(p->n * sizeof(struct tr_props_member *));
+    struct candidate *list = malloc(p->n * sizeof(*list));
     size_t n = 0;
 
     if (list == NULL)
         return tr_fail_oom(err);
     for (size_t i = 0; i < p->n; i++)
-        if (!p->m[i].gone && !is_protected(p->m[i].name))
-            list[n++] = &p->m[i];
+        if (!p->m[i].gone)
+            list[n++] = (struct candidate){ &p->m[i], is_protected(p->m[i].name) };
     qsort(list, n, sizeof(*list), by_size);
-    for (size_t i = 0; i<n && * total> TR_PROPS_KEEP; i++) {
-        *total -= size_of(list[i]);
-        list[i]->gone = true;
+    for (size_t i = 0; i < n; i++) {
+        if (*total <= TR_PROPS_KEEP)
+            break;
+        *total -= size_of(list[i].m);
+        list[i].m->gone = true;
     }
     free(list);
     return TR_OK;

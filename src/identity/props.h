@@ -43,7 +43,7 @@ TR_MUST_USE enum tr_rc tr_props_update(struct tr_props *p, const struct tr_facts
 void tr_props_settle(struct tr_props *p);
 
 /* What became of the object since it was loaded. Noise is another value of a property that comes
- * with every event (URLs, browsers, most of $geoip_*) and nothing else. */
+ * with every event (URLs, browsers, screens, most of $geoip_*) and nothing else. */
 enum tr_props_change { TR_PROPS_SAME, TR_PROPS_NOISE, TR_PROPS_CHANGED };
 enum tr_props_change tr_props_change(const struct tr_props *p);
 

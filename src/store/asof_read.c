@@ -11,28 +11,35 @@ static enum tr_rc damaged(const struct asof_file *f, uint64_t at, struct tr_err 
                    "asof/%s is damaged at byte %" PRIu64, f->name, at);
 }
 
-/* The newest file that may hold the list; a reference to it. */
+static const struct asof_mark *find_mark(const struct asof_file *f, uint64_t seq)
+{
+    size_t lo = 0;
+    size_t hi = f->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (f->marks[mid].seq < seq)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < f->n && f->marks[lo].seq == seq ? &f->marks[lo] : NULL;
+}
+
+/* The newest file that has the list; a reference to it. */
 static struct asof_file *find(struct asof *a, uint64_t seq, uint64_t *ret_at)
 {
     struct asof_file *found = NULL;
 
     (void)pthread_mutex_lock(&a->lock);
-    for (size_t i = a->n; i-- > 0 && found == NULL;) {
-        struct asof_file *f = a->files[i];
-        size_t lo = 0;
-        size_t hi = f->n;
-        while (lo < hi) {
-            size_t mid = lo + (hi - lo) / 2;
-            if (f->marks[mid].seq < seq)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        if (lo == f->n || f->marks[lo].seq != seq)
+    for (size_t i = a->n; i-- > 0;) {
+        const struct asof_mark *mark = find_mark(a->files[i], seq);
+        if (mark == NULL)
             continue;
-        *ret_at = f->marks[lo].at;
-        (void)atomic_fetch_add(&f->refs, 1);
-        found = f;
+        found = a->files[i];
+        *ret_at = mark->at;
+        (void)atomic_fetch_add(&found->refs, 1);
+        break;
     }
     (void)pthread_mutex_unlock(&a->lock);
     return found;

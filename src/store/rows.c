@@ -8,6 +8,7 @@ enum { TEXTS_MAX = 1 << 30, NAMES_MAX = 1 << 16, LAST_MAX = 1 << 20 };
 
 static const struct rows_model *const models[TR_MODELS] = {
     [TR_MODEL_PERSONS] = &rows_persons,
+    [TR_MODEL_SESSIONS] = &rows_sessions,
     [TR_MODEL_GROUPS] = &rows_groups,
 };
 

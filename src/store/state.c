@@ -25,6 +25,9 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_MAPPING_UNMAP] = "UPDATE mapping SET deleted = 1, version = version + 100, changed = NULL"
                           " WHERE person = ?1 AND deleted = 0"
                           " RETURNING distinct_id, person, version, deleted",
+    [SQL_SESSION_GET] = "SELECT record FROM session WHERE project = ? AND id = ?",
+    [SQL_SESSION_PUT] = "INSERT INTO session VALUES(?,?,?,?) ON CONFLICT(project, id) DO UPDATE SET"
+                        " changed = excluded.changed, record = excluded.record",
     [SQL_GROUP_TYPES] = "SELECT name FROM group_type WHERE project = ? ORDER BY i",
     [SQL_GROUP_TYPE_PUT] = "INSERT INTO group_type VALUES(?,?,?)",
     [SQL_GROUP_GET] = "SELECT created, version, properties FROM groups"
@@ -69,9 +72,14 @@ enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state **ret, struct
     tr_buf_init(&s->text, TEXT_MAX);
     tr_people_init(&s->people, &state_people_ops, s);
     tr_groups_init(&s->groups, &state_groups_ops, s);
-    enum tr_rc rc = cache_init(&s->persons, &state_person_ops, s, cache_bytes / 2, err);
+    s->session_room = malloc(sizeof(*s->session_room));
+    enum tr_rc rc = s->session_room == NULL ? tr_fail_oom(err) : TR_OK;
+    if (rc == TR_OK)
+        rc = cache_init(&s->persons, &state_person_ops, s, cache_bytes / 2, err);
     if (rc == TR_OK)
         rc = cache_init(&s->mappings, &state_mapping_ops, s, cache_bytes / 8, err);
+    if (rc == TR_OK)
+        rc = cache_init(&s->sessions, &state_session_ops, s, cache_bytes / 8 * 3, err);
     for (size_t i = 0; i < SQL_STATEMENTS && rc == TR_OK; i++)
         rc = store_sql_prepare(db, statements[i], &s->sql[i], err);
     if (rc == TR_OK)
@@ -92,6 +100,8 @@ void state_free(struct state *s)
     free(s->types);
     cache_fini(&s->persons);
     cache_fini(&s->mappings);
+    cache_fini(&s->sessions);
+    free(s->session_room);
     tr_people_fini(&s->people);
     tr_groups_fini(&s->groups);
     tr_buf_fini(&s->text);
@@ -119,7 +129,7 @@ static enum tr_rc find_settled(struct state *s, const struct tr_event *e, uint64
 }
 
 static enum tr_rc people(struct state *s, const struct tr_event *e, const struct tr_facts *f,
-                         struct person_entry **ret, struct tr_err *err)
+                         struct person_entry **ret, bool *ret_bare, struct tr_err *err)
 {
     struct tr_belongs who = { 0 };
     uint64_t hash = 0;
@@ -130,6 +140,7 @@ static enum tr_rc people(struct state *s, const struct tr_event *e, const struct
         return rc;
     *ret = NULL;
     rc = tr_people_event(&s->people, e, f, &who, err);
+    *ret_bare = who.bare;
     if (rc != TR_OK || who.row == 0)
         return rc;
     rc = state_person(s, e->project, who.row, ret, err);
@@ -143,15 +154,20 @@ enum tr_rc state_event(struct state *s, const struct tr_event *e, struct asof *a
 {
     struct person_entry *who = NULL;
     struct tr_facts f;
+    bool bare = false;
 
     tr_facts_read(e->properties, &f);
     enum tr_rc rc = tr_groups_event(&s->groups, e, &f, err);
     if (rc == TR_OK)
-        rc = people(s, e, &f, &who, err);
+        rc = state_session(s, e, &f, err);
+    if (rc == TR_OK)
+        rc = people(s, e, &f, &who, &bare, err);
     if (rc != TR_OK)
         return rc;
     if (who == NULL)
         return asof_add(asof, NULL, NULL, (struct tr_str){ NULL, 0 }, err);
+    if (bare)
+        return asof_add(asof, &who->bare, &who->p.id, TR_STR("{}"), err);
     return asof_add(asof, &who->place, &who->p.id, who->p.properties, err);
 }
 
@@ -159,12 +175,14 @@ enum tr_rc state_event(struct state *s, const struct tr_event *e, struct asof *a
 
 size_t state_dirty_bytes(const struct state *s)
 {
-    return s->persons.dirty_bytes;
+    return s->persons.dirty_bytes + s->sessions.dirty_bytes;
 }
 
 enum tr_rc state_write(struct state *s, struct tr_err *err)
 {
-    return cache_write(&s->persons, err);
+    enum tr_rc rc = cache_write(&s->persons, err);
+
+    return rc == TR_OK ? cache_write(&s->sessions, err) : rc;
 }
 
 void state_forget(struct state *s)
@@ -173,6 +191,7 @@ void state_forget(struct state *s)
 
     cache_forget(&s->persons);
     cache_forget(&s->mappings);
+    cache_forget(&s->sessions);
     state_forget_types(s);
     for (size_t i = 0; i < SQL_STATEMENTS; i++)
         (void)sqlite3_reset(s->sql[i]);

@@ -72,17 +72,18 @@ static size_t person_bytes(const struct person_entry *e)
 /* Gives the entry properties of its own. */
 static bool own_properties(struct person_entry *e, struct tr_str properties)
 {
-    char *p = (char *)(uintptr_t)e->p.properties.p;
+    char *room = (char *)(uintptr_t)e->p.properties.p;
 
     if (properties.n > e->cap || properties.n + 256 < e->cap / 2) {
         size_t cap = (properties.n + 63) & ~(size_t)63;
-        p = realloc(p, cap);
-        if (p == NULL)
+        char *moved = realloc(room, cap);
+        if (moved == NULL)
             return false;
+        room = moved;
         e->cap = cap;
     }
-    memcpy(p, properties.p, properties.n);
-    e->p.properties = (struct tr_str){ p, properties.n };
+    memcpy(room, properties.p, properties.n);
+    e->p.properties = (struct tr_str){ room, properties.n };
     return true;
 }
 

@@ -2,6 +2,7 @@
 #ifndef TR_STORE_STATE_PRIV_H
 #define TR_STORE_STATE_PRIV_H
 
+#include "identity/session.h"
 #include "store/state.h"
 
 struct person_entry {
@@ -10,7 +11,7 @@ struct person_entry {
     struct tr_person p; /* properties are this entry's own */
     size_t cap;
     uint64_t settled; /* the hash of the last plain event that it was brought up to; 0: none */
-    struct asof_place place;
+    struct asof_place place, bare; /* with its properties, and without */
 };
 
 struct mapping_entry {
@@ -35,6 +36,8 @@ enum statement {
     SQL_MAPPING_PUT,
     SQL_MAPPING_MOVE,
     SQL_MAPPING_UNMAP,
+    SQL_SESSION_GET,
+    SQL_SESSION_PUT,
     SQL_GROUP_TYPES,
     SQL_GROUP_TYPE_PUT,
     SQL_GROUP_GET,
@@ -47,10 +50,11 @@ enum statement {
 struct state {
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_STATEMENTS];
-    struct cache persons, mappings;
+    struct cache persons, mappings, sessions;
     int64_t next_person;
     struct tr_people people;
     struct tr_groups groups;
+    struct tr_session_room *session_room;
     struct known_types *types; /* of every project that was asked for */
     size_t n_types, cap_types;
     struct tr_buf text; /* what the last group or person view points into */
@@ -78,6 +82,14 @@ TR_MUST_USE enum tr_rc state_person(struct state *s, int32_t project, int64_t ro
                                     struct person_entry **ret, struct tr_err *err);
 TR_MUST_USE enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,
                                      struct mapping_entry **ret, struct tr_err *err);
+
+/* ---- state_sessions.c ---- */
+
+extern const struct cache_ops state_session_ops;
+
+/* Applies the event to its session, if it has one. */
+TR_MUST_USE enum tr_rc state_session(struct state *s, const struct tr_event *e,
+                                     const struct tr_facts *f, struct tr_err *err);
 
 /* ---- state_groups.c ---- */
 

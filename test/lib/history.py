@@ -13,7 +13,7 @@ not exist.
 
 A RESULT is JSON lines, one row each, in any order:
 
-    {"row":"event","project":1,"uuid":..,"person_id":..,"person_properties":{..},"$group_0":..,..,"$group_4":..}
+    {"row":"event","team_id":1,"uuid":..,"person_id":..,"person_properties":{..},"$group_0":..,..,"$group_4":..}
     {"row":"person", ..the columns of the persons model..}
     {"row":"session", ..the columns of the sessions model..}
     {"row":"group", ..the columns of the groups model..}
@@ -41,7 +41,7 @@ from reference_sessions import Sessions
 
 ROWS = ("event", "person", "session", "group", "warning")
 PROPERTIES = ("person_properties", "properties", "group_properties")
-KEYS = {"event": ("project", "uuid"), "person": ("team_id", "distinct_id"), "session": ("team_id", "session_id"),
+KEYS = {"event": ("team_id", "uuid"), "person": ("team_id", "distinct_id"), "session": ("team_id", "session_id"),
         "group": ("team_id", "group_type_index", "group_key"), "warning": ("project", "type")}
 
 
@@ -106,7 +106,7 @@ def expect(lines):
         person_id, properties = persons.apply(command)
         sessions.apply(command)
         keys = groups.apply(command)
-        rows.append({"row": "event", "project": command.project, "uuid": command.uuid, "person_id": str(person_id),
+        rows.append({"row": "event", "team_id": command.project, "uuid": command.uuid, "person_id": str(person_id),
                      "person_properties": properties, **{f"$group_{i}": key for i, key in enumerate(keys)}})
     for project, (persons, sessions, groups) in projects.items():
         for kind, model in (("person", persons), ("session", sessions), ("group", groups)):

@@ -20,7 +20,7 @@ NAMES = ["email", "name", "plan", "a", "b", "$browser", "$initial_browser", "$os
          "$geoip_latitude", "\u00e9", "k\"ey"]
 VALUES = ["1", "1.0", "54.10", '"x"', '"\\u0078"', '"X"', "null", "true", "[]", '{"a": 1}', '{"a":1}', '""', '"\u00e9"',
           "123456789012345678901234567890"]
-SERVER_LIBS = ["web", "posthog-python", "posthog-node", "posthog-ios", "posthog-dotnet"]
+SERVER_LIBS = ["web", "posthog-python", "posthog-node", "posthog-edge", "posthog-ios", "posthog-dotnet"]
 URLS = ["https://a.example/", "https://a.example/1", "https://www.b.example:8080/x/y?q=1#z", "https:\\/\\/a.example\\/1",
         "http://localhost:3000/x", "/only/path", "", "https://me@c.example", "ios-app://screen.main/2"]
 SOURCES = ["google", "newsletter", "FACEBOOK", "unlisted", "", "(direct)", "null"]
@@ -142,7 +142,8 @@ class Generator:
             yield "$group_type", self.pick([quote(self.pick(GROUP_TYPES[:2] * 5 + GROUP_TYPES))] * 9 + ["3", "null"])
             yield "$group_key", self.pick(['"acme"'] * 4 + ['"umbrella"', "7", "null", '""', quote("k" * 401)])
             if self.chance(0.8):
-                yield "$group_set", self.pick([self.object(), self.object(), "null", "[]"])
+                yield "$group_set", (self.big_object() if self.big and self.chance(0.5) else
+                                     self.pick([self.object(), self.object(), "null", "[]"]))
 
     def properties(self, event):
         found = [*self.person_members(), *self.merge_members(event), *self.session_members(), *self.group_members(event)]

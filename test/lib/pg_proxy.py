@@ -2,11 +2,13 @@
 
 lose_commit_answers = n   forwards COMMIT, waits until the server has answered it, then resets the client
 cut_at_commit = n         forwards COMMIT and resets the client at once, while the backend still commits
+stall_upserts = n         holds back the statement that goes from the stage to the table: others overtake it
 """
 
 import socket
 import struct
 import threading
+import time
 
 import psycopg
 
@@ -17,8 +19,9 @@ class PgProxy:
         self.upstream = (info["host"], int(info["port"]))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.lose_commit_answers = self.cut_at_commit = 0
-        self.lost = self.cut = 0
+        self.lose_commit_answers = self.cut_at_commit = self.stall_upserts = 0
+        self.lost = self.cut = self.stalled = 0
+        self.stall_seconds = 7
         self.lock = threading.Lock()
 
     def __enter__(self):
@@ -54,6 +57,10 @@ class PgProxy:
                     elif is_commit and self.lose_commit_answers > self.lost:
                         self.lost += 1
                         losing.set()
+                    stalling = b"ON CONFLICT" in chunk and self.stall_upserts > self.stalled
+                    self.stalled += stalling
+                if stalling:
+                    time.sleep(self.stall_seconds)
                 if cutting:
                     server.sendall(chunk)
                     reset(client)

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 
 from rawjson import kind, object_of, text_of
+from reference_persons import limited
 
 TYPES_MAX = 5
 NAME_MAX = 400  # characters, of a type and of a key alike
@@ -51,11 +52,14 @@ class Groups:
         new = object_of(event.properties.get("$group_set"))
         group = self.groups.get((index, key))
         if group is None:
-            self.groups[index, key] = Group(new, 0, event.timestamp, event.inserted_at)
+            self.groups[index, key] = Group(self.limited(new), 0, event.timestamp, event.inserted_at)
         elif {**group.properties, **new} != group.properties:
-            group.properties.update(new)
+            group.properties = self.limited({**group.properties, **new})
             group.version += 1
             group.changed_at = event.inserted_at
+
+    def limited(self, properties):
+        return limited(properties, "group_properties_trimmed", self.warnings)
 
     def name_of(self, raw):
         """The text of a type or key: a string or number, not empty, not too long."""

@@ -26,10 +26,13 @@ $screen_height $screen_width $viewport_height $viewport_width $raw_user_agent $a
 $app_version utm_source utm_medium utm_campaign utm_content utm_term gclid gad_source gclsrc dclid gbraid wbraid fbclid
 msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid sccid
 """.split()
+# These of them differ from event to event and say little.
+NOISY = AUTOMATIC[:AUTOMATIC.index("$app_build")]
 INITIAL = {name: "$initial_" + name.removeprefix("$") for name in AUTOMATIC}
 
 # Where these come from, $os is the server's, not the person's.
-SERVER_SIDE_LIBS = {f"posthog-{lib}" for lib in "python node go ruby php java elixir dotnet rs".split()}
+SERVER_SIDE_LIBS = {"posthog-" + lib for lib in (
+    "python node edge server go ruby php java dotnet elixir rs rust perl convex-node").split()}
 SERVER_SIDE_EXEMPT = {"$os", "$os_name", "$os_version"}
 
 # These write a person for any difference; other events not for changed values of noisy properties alone.
@@ -48,7 +51,7 @@ ILLEGAL_AS_WRITTEN = ["[object Object]", "NaN", "None", "none", "null", "0", "un
 def is_noisy(name):
     if name.startswith("$geoip_"):
         return name not in ("$geoip_country_name", "$geoip_city_name")
-    return name in AUTOMATIC
+    return name in NOISY
 
 
 def is_illegal(distinct_id):
@@ -158,6 +161,13 @@ def trimmed(properties):
     return left
 
 
+def limited(properties, warning, warnings):
+    if properties_bytes(properties) <= PROPERTIES_MAX_BYTES:
+        return properties
+    warnings[warning] += 1
+    return trimmed(properties)
+
+
 def is_worth_writing(event, old, new):
     """Some event types write any difference; the others not when all that differs are noisy values."""
     different = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -186,6 +196,10 @@ class Persons:
             return None
         return self.persons[mapping.person_id]
 
+    def was_personless(self, distinct_id):
+        """Events without a person have used it, and nothing else has."""
+        return distinct_id in self.used_personless and distinct_id not in self.mappings
+
     # -- events: each returns (person id, person properties) of the event's row --
 
     def apply(self, event):
@@ -212,7 +226,8 @@ class Persons:
             self.warnings["invalid_event_when_process_person_profile_is_false"] += 1
         person = self.living(event.distinct_id)
         if person is None:
-            self.used_personless.add(event.distinct_id)
+            if event.distinct_id not in self.mappings:
+                self.used_personless.add(event.distinct_id)
             return person_id_of(self.project, event.distinct_id), {}
         is_older = person.created_at + MINUTE_US < event.timestamp
         return person.id, dict(person.properties) if is_older else {}
@@ -222,7 +237,7 @@ class Persons:
         old, person = self.living(source), self.living(target)
         if old is None and person is None:
             # The id that earlier events carry is kept, if only one of the two was used.
-            swap = source in self.used_personless and target not in self.used_personless
+            swap = self.was_personless(source) and not self.was_personless(target)
             first, second = (source, target) if swap else (target, source)
             person = self.create(event, first, is_identified=True)
             self.attach(second, person, event.inserted_at)
@@ -282,9 +297,9 @@ class Persons:
         if changed:
             person.is_identified = True
         if event.event not in NO_UPDATE_EVENTS:
-            new = self.limited(updated(person.properties, event))
+            new = updated(person.properties, event)
             if is_worth_writing(event, person.properties, new):
-                person.properties = new
+                person.properties = self.limited(new)
                 changed = True
         if changed:
             person.version += 1
@@ -292,10 +307,7 @@ class Persons:
         return person
 
     def limited(self, properties):
-        if properties_bytes(properties) <= PROPERTIES_MAX_BYTES:
-            return properties
-        self.warnings["person_properties_trimmed"] += 1
-        return trimmed(properties)
+        return limited(properties, "person_properties_trimmed", self.warnings)
 
     @staticmethod
     def bury(person, now):

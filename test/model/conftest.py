@@ -10,13 +10,14 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def drive():
-    """drive("session_driver", lines): the result lines of a driver for a history."""
+def drive(tmp_path):
+    """drive("store_driver", arguments, lines): the result lines of a driver for a history."""
     build = TOP / "build" / os.environ.get("TAILRACE_BUILD", "dev") / "test" / "model"
 
-    def run(name, lines):
-        done = subprocess.run([build / name], input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+    def run(name, arguments, lines):
+        done = subprocess.run([build / name, *map(str, arguments)], input="\n".join(lines) + "\n", capture_output=True,
+                              text=True, check=False, cwd=tmp_path, env={**os.environ, "TMPDIR": "."})
+        assert done.returncode == 0, done.stdout[-500:] + done.stderr[-5000:]
+        return [line for line in done.stdout.splitlines() if line.startswith("{")]
 
     return run

@@ -1,10 +1,13 @@
 """The generator's histories, and whatever is held against the reference models with them."""
 
 import inspect
+import json
 import os
+import re
 import sys
 
 import history
+import pytest
 import reference_groups
 import reference_persons
 import reference_sessions
@@ -12,16 +15,33 @@ from history_generator import histories
 from reference_groups import Groups
 from reference_persons import Persons
 
-SEEDS = int(os.environ.get("TR_MODEL_SEEDS", "400"))
+SEEDS = int(os.environ.get("TR_MODEL_SEEDS", "2000"))
 FIRST = int(os.environ.get("TR_MODEL_FIRST", "1"))
+SLICE = 50
 
 
-def test_sessions_are_those_of_the_reference(drive):
-    lines = list(histories(FIRST, SEEDS))
-    expected = [row for row in history.expect(lines) if row["row"] == "session"]
-    assert len(expected) > SEEDS
-    problems = history.compare(expected, map(history.read_row, drive("session_driver", lines)), ["session"])
-    assert not problems, "\n".join(problems[:20])
+def stored(lines, output):
+    """The history with the instants that the store gave its commands, and the rows that came out."""
+    stamps = [line for line in output if line.startswith('{"at":')]
+    assert len(stamps) == len(lines)
+    told = [re.sub(r'"inserted_at":\d+', f'"inserted_at":{json.loads(stamp)["at"]}', line, count=1)
+            for line, stamp in zip(lines, stamps)]
+    return told, output[len(stamps):]
+
+
+def must_be_the_reference(drive, lines, seed):
+    told, rows = stored(lines, drive("store_driver", [seed], lines))
+    problems = history.compare(history.expect(told), map(history.read_row, rows))
+    assert not problems, f"seed {seed}:\n" + "\n".join(p[:400] for p in problems[:20])
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS, SLICE))
+def test_the_store_is_as_the_reference(seed, drive):
+    must_be_the_reference(drive, list(histories(seed, SLICE)), seed)
+
+
+def test_the_store_is_as_the_reference_when_persons_are_large(drive):
+    must_be_the_reference(drive, list(histories(1000, 6, 100, big=True)), 1000)
 
 
 def test_a_row_that_changes_is_newer_than_it_was():

@@ -45,41 +45,49 @@ def node_modules():
 
 
 @pytest.fixture(scope="session")
-def go_sender():
-    source = b"".join((HERE / "go" / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
+def go_programs():
+    """The folder with the programs "send" and "persons"."""
+    source = b"".join((HERE / "go" / name).read_bytes() for name in ("go.mod", "go.sum", "main.go", "persons/main.go"))
 
     def make(folder):
         must(["go", "build", "-o", str(folder / "send"), "."], HERE / "go")
+        must(["go", "build", "-o", str(folder / "persons"), "./persons"], HERE / "go")
 
-    return cached("go", source, make) / "send"
+    return cached("go", source, make)
 
 
-def node_binary(node_modules):
-    return str(node_modules / "node_modules" / ".bin" / "node")
+class Sdk:
+    """One real SDK: send() and persons() run its programs, which print JSON lines."""
+
+    def __init__(self, name, request):
+        self.name, self.request = name, request
+
+    def send(self, host, token, count, wait_ms=1500, strict=True):
+        """Sends count events; returns what the SDK was told to send."""
+        return self.run("send", host, token, str(count), strict=strict, WAIT_MS=str(wait_ms))
+
+    def persons(self, host, token):
+        """Tells a story of people."""
+        return self.run("persons", host, token)
+
+    def run(self, program, *args, strict=True, **env):
+        if strict:
+            env["EXPECT_NO_ERRORS"] = "1"
+        if self.name == "python":
+            argv = [sys.executable, str(HERE / "python" / f"{program}.py"), *args]
+        elif self.name == "go":
+            argv = [str(self.request.getfixturevalue("go_programs") / program), *args]
+        else:
+            modules = self.request.getfixturevalue("node_modules") / "node_modules"
+            env["NODE_PATH"] = str(modules)
+            argv = [str(modules / ".bin" / "node"), str(HERE / self.name / f"{program}.cjs"), *args]
+            if self.name == "browser":
+                argv.append(str(modules.parent / "package" / "dist" / "array.full.js"))
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=180, env={**os.environ, **env})
+        assert done.returncode == 0 or not strict, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(params=["python", "node", "go", "browser"])
 def sdk(request):
-    """send(host, token, count) runs one real SDK and returns what it was told to send."""
-    name = request.param
-
-    def send(host, token, count, wait_ms=1500, strict=True):
-        env = {**os.environ, "WAIT_MS": str(wait_ms)}
-        if strict:
-            env["EXPECT_NO_ERRORS"] = "1"
-        if name == "python":
-            argv = [sys.executable, str(HERE / "python" / "send.py"), host, token, str(count)]
-        elif name == "go":
-            argv = [str(request.getfixturevalue("go_sender")), host, token, str(count)]
-        else:
-            modules = request.getfixturevalue("node_modules")
-            env["NODE_PATH"] = str(modules / "node_modules")
-            argv = [node_binary(modules), str(HERE / name / "send.cjs"), host, token, str(count)]
-            if name == "browser":
-                argv.append(str(modules / "package" / "dist" / "array.full.js"))
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=180, env=env)
-        assert done.returncode == 0 or not strict, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    send.name = name
-    return send
+    return Sdk(request.param, request)

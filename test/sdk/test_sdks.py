@@ -46,7 +46,7 @@ def shorten(text):
 @pytest.mark.threads
 def test_every_event_of_a_real_sdk_arrives_once(server, warehouse, sdk):
     server.create_export(warehouse.destination())
-    sent = [e for e in sdk(server.url, server.capture_token(), 40) if e["n"] is not None]
+    sent = [e for e in sdk.send(server.url, server.capture_token(), 40) if e["n"] is not None]
     assert len(sent) == 40
     rows = delivered(warehouse, 40)
     for event in sent:
@@ -67,7 +67,7 @@ def test_faults_on_the_way_leave_each_event_once(server, warehouse, sdk):
     with FaultProxy(("127.0.0.1", server.port)) as proxy:
         for fault in FAULTS[sdk.name]:
             proxy.script.append(fault)
-        sent = [e for e in sdk(proxy.url, server.capture_token(), 20, wait_ms=25000, strict=False)
+        sent = [e for e in sdk.send(proxy.url, server.capture_token(), 20, wait_ms=25000, strict=False)
                 if e["n"] is not None]
         assert not proxy.script, "the SDK did not send often enough to meet every fault"
     rows = delivered(warehouse, 20)
