@@ -521,6 +521,13 @@ void bq_merge_drop(const struct tr_ctx *cx, struct bq_load *l);
 
 /* ---- counting again ---- */
 
+/* The statements (pure). @uuids; @p0.. an array for each key, then for each version. */
+void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                    const struct bq_fit *fit);
+void bq_recount_rows_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *table,
+                         const struct bq_fit *fit);
+/* GoogleSQL's name of a parameter that is compared with that column. */
+const char *bq_recount_type(const struct bq_fit_column *c);
 enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
                       size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
                       struct tr_err *err) TR_MUST_USE;

@@ -51,12 +51,12 @@ static enum tr_rc ask(const struct tr_ctx *cx, struct bq_dest *d, size_t n, stru
 }
 
 /* A table may ask for a filter on its partitions: one that lets all of them through. */
-static void put_filter(struct tr_buf *sql, const struct bq_dest *d)
+static void put_filter(struct tr_buf *sql, const struct bq_table *t)
 {
-    if (!d->table.requires_filter || d->table.partition_column[0] == '\0')
+    if (!t->requires_filter || t->partition_column[0] == '\0')
         return;
     tr_buf_z(sql, " AND t.");
-    bq_sql_name(sql, d->table.partition_column);
+    bq_sql_name(sql, t->partition_column);
     tr_buf_z(sql, " >= '0001-01-01'");
 }
 
@@ -85,6 +85,17 @@ static enum tr_rc count_uuids(const struct tr_ctx *cx, struct bq_dest *d, const 
     return TR_OK;
 }
 
+void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                    const struct bq_fit *fit)
+{
+    tr_buf_z(sql, "SELECT COUNT(DISTINCT u), COUNT(*) FROM UNNEST(@uuids) AS u JOIN ");
+    bq_sql_table(sql, p, p->table);
+    tr_buf_z(sql, " AS t ON t.");
+    bq_sql_name(sql, fit->col[fit->uuid].to->name);
+    tr_buf_z(sql, " = u");
+    put_filter(sql, t);
+}
+
 /* Asks the table itself, not the jobs: keys are not needed. */
 enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
                       size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
@@ -102,12 +113,7 @@ enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
                        "add uuid to the export's columns and to the table",
                        "rows cannot be counted again: the table has no column for uuid");
     tr_buf_init(&sql, SQL_BYTES);
-    tr_buf_z(&sql, "SELECT COUNT(DISTINCT u), COUNT(*) FROM UNNEST(@uuids) AS u JOIN ");
-    bq_sql_table(&sql, &d->place, d->place.table);
-    tr_buf_z(&sql, " AS t ON t.");
-    bq_sql_name(&sql, d->fit.col[d->fit.uuid].to->name);
-    tr_buf_z(&sql, " = u");
-    put_filter(&sql, d);
+    bq_recount_sql(&sql, &d->place, &d->table, &d->fit);
     if (sql.failed)
         rc = tr_fail_oom(err);
     for (size_t i = 0; i < n && rc == TR_OK; i += UUIDS_AT_ONCE)
@@ -131,7 +137,7 @@ static const struct bq_fit_column *column_of(const struct bq_fit *fit, int colum
     return &fit->col[i];
 }
 
-static const char *parameter_type(const struct bq_fit_column *c)
+const char *bq_recount_type(const struct bq_fit_column *c)
 {
     switch (c->to->type) {
     case BQ_INTEGER:
@@ -192,7 +198,7 @@ static void put_array(struct bq_dest *d, const struct tr_batch *b, int column, s
         &d->body,
         "%s{\"name\":\"p%zu\",\"parameterType\":{\"type\":\"ARRAY\",\"arrayType\":{\"type\":"
         "\"%s\"}},\"parameterValue\":{\"arrayValues\":[",
-        i == 0 ? "" : ",", i, parameter_type(c));
+        i == 0 ? "" : ",", i, bq_recount_type(c));
     for (size_t row = from; row < to; row++) {
         tr_buf_z(&d->body, row == from ? "{\"value\":" : ",{\"value\":");
         put_parameter(&d->body, b, c, row);
@@ -202,29 +208,30 @@ static void put_array(struct bq_dest *d, const struct tr_batch *b, int column, s
 }
 
 /* Found: in that version or a newer one. Copies: rows of a key beyond one, of any version. */
-static void rows_sql(const struct bq_dest *d, const struct tr_schema *s, struct tr_buf *sql)
+void bq_recount_rows_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *table,
+                         const struct bq_fit *fit)
 {
-    const struct bq_fit *fit = &d->fit;
+    const struct tr_schema *s = fit->schema;
 
     tr_buf_z(sql, "SELECT COUNT(DISTINCT IF(newer, i, NULL)), COUNT(*) - COUNT(DISTINCT i) FROM "
                   "(SELECT i, (");
     for (size_t v = 0; v < s->n_versions; v++) {
-        size_t p = s->n_keys + v;
+        size_t n = s->n_keys + v;
         bool last = v + 1 == s->n_versions;
 
         tr_buf_z(sql, "t.");
         bq_sql_name(sql, column_of(fit, s->versions[v])->to->name);
-        tr_buf_printf(sql, last ? " >= @p%zu[OFFSET(i)]" : " > @p%zu[OFFSET(i)] OR (", p);
+        tr_buf_printf(sql, last ? " >= @p%zu[OFFSET(i)]" : " > @p%zu[OFFSET(i)] OR (", n);
         if (last)
             break;
         tr_buf_z(sql, "t.");
         bq_sql_name(sql, column_of(fit, s->versions[v])->to->name);
-        tr_buf_printf(sql, " = @p%zu[OFFSET(i)] AND (", p);
+        tr_buf_printf(sql, " = @p%zu[OFFSET(i)] AND (", n);
     }
     for (size_t v = 1; v < s->n_versions; v++)
         tr_buf_z(sql, "))");
     tr_buf_z(sql, ") AS newer FROM UNNEST(@p0) AS k WITH OFFSET AS i JOIN ");
-    bq_sql_table(sql, &d->place, d->place.table);
+    bq_sql_table(sql, p, p->table);
     tr_buf_z(sql, " AS t ON ");
     for (size_t k = 0; k < s->n_keys; k++) {
         tr_buf_z(sql, k == 0 ? "t." : " AND t.");
@@ -234,7 +241,7 @@ static void rows_sql(const struct bq_dest *d, const struct tr_schema *s, struct 
         else
             tr_buf_printf(sql, " = @p%zu[OFFSET(i)]", k);
     }
-    put_filter(sql, d);
+    put_filter(sql, table);
     tr_buf_ch(sql, ')');
 }
 
@@ -281,7 +288,7 @@ enum tr_rc bq_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const 
     enum tr_rc rc = TR_OK;
 
     tr_buf_init(&sql, SQL_BYTES);
-    rows_sql(d, b->schema, &sql);
+    bq_recount_rows_sql(&sql, &d->place, &d->table, &d->fit);
     if (sql.failed)
         rc = tr_fail_oom(err);
     for (size_t from = 0; from < b->rows && rc == TR_OK;) {
