@@ -100,6 +100,13 @@ struct tr_dest_ops {
      * the way out. */
     int64_t min_interval_us;
     const char *min_interval_why, *min_interval_hint;
+    size_t lanes; /* connections that are used at once at least, where there are chunks for them */
+    /* For exports in real time, where they are served in another way: functions of the same name,
+     * options, target and objects. NULL: these. */
+    const struct tr_dest_ops *live;
+    /* Names of events that an export leaves out unless it says what to leave out; ends with NULL;
+     * NULL: none. */
+    const char *const *left_out;
 
     /* Checks what goes beyond the option table (combinations). May be NULL. */
     TR_MUST_USE enum tr_rc (*validate)(const struct tr_conf *, struct tr_err *);
@@ -151,6 +158,11 @@ struct tr_dest_ops {
                                            struct tr_err *);
     void (*close)(struct tr_dest *);
 };
+
+static inline const struct tr_dest_ops *tr_dest_for(const struct tr_dest_ops *ops, bool is_live)
+{
+    return is_live && ops->live != NULL ? ops->live : ops;
+}
 
 /* on_delivered: replace works for rows of that model: by removing them, or because they are updated
  * by key anyway. */

@@ -37,6 +37,8 @@ struct tr_source_ops {
 
     /* Asks for the clock to be closed through t; true when it is. Does not wait. */
     bool (*close_through)(struct tr_source *, int64_t t);
+    /* Up to where it is closed, without asking for more. */
+    int64_t (*closed_through)(struct tr_source *);
     int64_t (*now)(struct tr_source *);
     int64_t (*floor)(struct tr_source *);
 

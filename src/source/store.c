@@ -62,6 +62,11 @@ static bool close_through(struct tr_source *s, int64_t t)
     return tr_store_close_through(store_of(s), t);
 }
 
+static int64_t closed_through(struct tr_source *s)
+{
+    return tr_store_closed_through(store_of(s));
+}
+
 static int64_t now(struct tr_source *s)
 {
     return tr_store_now(store_of(s));
@@ -139,6 +144,7 @@ static const struct tr_source_ops ops = {
     .name = "store",
     .caps = TR_SOURCE_STABLE,
     .close_through = close_through,
+    .closed_through = closed_through,
     .now = now,
     .floor = floor_of,
     .plan = plan,

@@ -58,6 +58,7 @@ static const struct tr_source_ops fake_source_ops = {
     .now = fake_now,
     .floor = fake_floor,
     .close_through = fake_close_through,
+    .closed_through = fake_now,
     .counts = fake_counts,
 };
 static struct tr_source fake_source = { &fake_source_ops };

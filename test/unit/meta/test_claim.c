@@ -36,10 +36,10 @@ static void a_claim_raises_fence_and_attempts(void **state)
     bool found = true;
     int64_t next = 0;
 
-    OK(f, META(f, run_claim, "w", 499, LEASE, &r, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "w", false, 499, LEASE, &r, &found, &next, &f->err));
     assert_false(found);
     assert_int_equal(next, 500);
-    OK(f, META(f, run_claim, "w", 500, LEASE, &r, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "w", false, 500, LEASE, &r, &found, &next, &f->err));
     assert_true(found);
     assert_same(&r.id, &made.id);
     assert_int_equal(r.state, TR_RUN_RUNNING);
@@ -47,9 +47,36 @@ static void a_claim_raises_fence_and_attempts(void **state)
     assert_int_equal(r.attempts, 1);
     assert_int_equal(r.started_at, 500);
     assert_int_equal(r.lease_until, 500 + LEASE);
-    OK(f, META(f, run_claim, "w", 501, LEASE, &r, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "w", false, 501, LEASE, &r, &found, &next, &f->err));
     assert_false(found);
     assert_int_equal(next, 500 + LEASE); /* the lease may run out */
+}
+
+static void runs_in_real_time_are_claimed_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_export other = fixture_export(f);
+    struct tr_run live = {
+        .export_id = f->export.id, .project = 1, .interval = { 0, 10 }, .is_live = true
+    };
+    struct tr_run r;
+    bool found = true;
+    int64_t next = 0;
+
+    OK(f, META(f, run_schedule, &live, &f->err));
+    OK(f, META(f, run_claim, "w", false, 10, LEASE, &r, &found, &next, &f->err));
+    assert_false(found);
+    assert_true(next == INT64_MAX);
+    struct tr_run made = schedule(f, &other.id, 0, 10, 0);
+    OK(f, META(f, run_claim, "w", true, 10, LEASE, &r, &found, &next, &f->err));
+    assert_true(found && r.is_live);
+    assert_same(&r.id, &live.id);
+    OK(f, META(f, run_claim, "w", true, 10, LEASE, &r, &found, &next, &f->err));
+    assert_false(found);
+    assert_int_equal(next, 10 + LEASE);
+    OK(f, META(f, run_claim, "w", false, 10, LEASE, &r, &found, &next, &f->err));
+    assert_true(found && !r.is_live);
+    assert_same(&r.id, &made.id);
 }
 
 static void the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time(void **state)
@@ -284,7 +311,7 @@ static void *work(void *arg)
         int64_t next = 0;
         struct tr_err err;
 
-        if (META(w->f, run_claim, "w", 10, LEASE, &r, &found, &next, &err) != TR_OK) {
+        if (META(w->f, run_claim, "w", false, 10, LEASE, &r, &found, &next, &err) != TR_OK) {
             w->errors++;
         } else if (found) {
             w->claims++;
@@ -414,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(the_cursor_moves_only_forward),
         CASE(a_claim_raises_fence_and_attempts),
+        CASE(runs_in_real_time_are_claimed_apart),
         CASE(the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time),
         CASE(backfills_run_beside_scheduled_runs_and_leave_room_for_others),
         CASE(runs_of_paused_exports_wait_but_backfills_do_not),
