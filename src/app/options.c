@@ -31,6 +31,8 @@ static const struct app_option {
       "key file, or metadata: whom BigQuery exports impersonate service accounts as" },
     { "loops", COUNT, AT(loops), "0", 0, 64, "network threads; 0: by the number of processors" },
     { "workers", COUNT, AT(workers), "4", 1, 64, "runs at once" },
+    { "live-workers", COUNT, AT(live_workers), "32", 1, 256,
+      "exports in real time that are served at once" },
     { "api-workers", COUNT, AT(api_workers), "3", 1, 64, "API requests at once" },
     { "max-connections", COUNT, AT(max_connections), "10000", 1, 1000000,
       "open connections; more wait to be accepted" },

@@ -177,6 +177,7 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
     struct tr_engine_options o = {
         .delivery = &a->delivery,
         .workers = (int)a->o.workers,
+        .live_workers = (int)a->o.live_workers,
         .lease_us = a->o.lease_us,
     };
     if (tr_engine_local_start(&o, &a->engine, err) != TR_OK)
