@@ -22,11 +22,12 @@ static const int64_t test_now = INT64_C(1795253400) * TR_US_PER_S;
 /* ---- a source that holds 7 events in whatever range it is asked for ---- */
 
 static int64_t source_floor = 0;
+static int64_t source_ahead = 0; /* of test_now */
 
 static int64_t fake_now(struct tr_source *s)
 {
     (void)s;
-    return test_now;
+    return test_now + source_ahead;
 }
 
 static int64_t fake_floor(struct tr_source *s)
@@ -52,6 +53,22 @@ static enum tr_rc fake_counts(struct tr_source *s, int32_t project, struct tr_ra
     return TR_OK;
 }
 
+/* One event, 20 seconds after test_now. */
+static enum tr_rc fake_extent(struct tr_source *s, int32_t project, const struct tr_schema *schema,
+                              struct tr_range r, bool *ret_any, int64_t *ret_first,
+                              int64_t *ret_last, struct tr_err *err)
+{
+    int64_t at = test_now + 20 * TR_US_PER_S;
+
+    (void)s;
+    (void)project;
+    (void)schema;
+    (void)err;
+    *ret_any = at >= r.lo && at < r.hi;
+    *ret_first = *ret_last = at;
+    return TR_OK;
+}
+
 static const struct tr_source_ops fake_source_ops = {
     .name = "fake",
     .caps = TR_SOURCE_STABLE,
@@ -60,6 +77,7 @@ static const struct tr_source_ops fake_source_ops = {
     .close_through = fake_close_through,
     .closed_through = fake_now,
     .counts = fake_counts,
+    .extent = fake_extent,
 };
 static struct tr_source fake_source = { &fake_source_ops };
 
@@ -142,8 +160,25 @@ static const struct tr_default_column fake_columns[] = { { "uuid", NULL },
                                                          { "event", NULL },
                                                          { NULL, NULL } };
 
+static const char *const fake_left_out[] = { "$autocapture", "$feature_flag_called", NULL };
+
+static const struct tr_dest_ops fake_live_ops = {
+    .name = "Fake",
+    .caps = TR_DEST_COMMITS_CHUNK,
+    .options = fake_options,
+    .defaults = { [TR_MODEL_EVENTS] = fake_columns },
+    .left_out = fake_left_out,
+    .target = fake_target,
+    .open = fake_open,
+    .close = fake_close,
+};
+
 const struct tr_dest_ops fake_dest_ops = {
     .name = "Fake",
+    .min_interval_us = 20 * TR_US_PER_S,
+    .min_interval_why = "it is slow",
+    .min_interval_hint = "use longer ones, or realtime",
+    .live = &fake_live_ops,
     .caps = TR_DEST_COMMITS_CHUNK,
     .options = fake_options,
     .defaults = { [TR_MODEL_EVENTS] = fake_columns, [TR_MODEL_PERSONS] = tr_default_persons },
@@ -154,7 +189,18 @@ const struct tr_dest_ops fake_dest_ops = {
     .close = fake_close,
 };
 
-static const struct tr_dest_ops *const fake_dests[] = { &fake_dest_ops, NULL };
+/* A place that shows whole runs. */
+static const struct tr_dest_ops fake_folder_ops = {
+    .name = "Folder",
+    .caps = TR_DEST_COMMITS_RUN,
+    .options = fake_options,
+    .defaults = { [TR_MODEL_EVENTS] = fake_columns },
+    .target = fake_target,
+    .open = fake_open,
+    .close = fake_close,
+};
+
+static const struct tr_dest_ops *const fake_dests[] = { &fake_dest_ops, &fake_folder_ops, NULL };
 
 /* ---- the API over them ---- */
 
