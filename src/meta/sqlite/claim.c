@@ -35,7 +35,9 @@ static enum tr_rc end_abandoned(struct meta *m, int64_t now, struct tr_err *err)
 }
 
 /* Which due run is next: of an export with few runs at work before one with many, then the one that
- * fell due first. Of the scheduled runs of an export only one is at work at a time. */
+ * fell due first. Of the scheduled runs of an export only one is at work at a time. In real time
+ * one is at work for as long as its interval lasts, so it lets an earlier one end first that is
+ * tried again. */
 static enum tr_rc choose(struct meta *m, bool live, int64_t now, struct tr_uuid *ret,
                          bool *ret_found, struct tr_err *err)
 {
@@ -48,6 +50,8 @@ static enum tr_rc choose(struct meta *m, bool live, int64_t now, struct tr_uuid 
            " LEFT JOIN at_work w ON w.export_id = r.export_id"
            " WHERE r.due <= ?1 AND r.is_live = ?2 AND NOT e.deleted"
            " AND (r.backfill_id IS NOT NULL OR (NOT e.paused AND coalesce(w.scheduled, 0) = 0))"
+           " AND NOT (r.is_live AND EXISTS (SELECT 1 FROM run o WHERE o.due IS NOT NULL"
+           " AND +o.export_id = r.export_id AND o.is_live AND o.lo < r.lo))"
            " ORDER BY coalesce(w.n, 0), r.due, r.lo, r.id LIMIT 1");
 
     sql_int(&q, now);

@@ -79,6 +79,39 @@ static void runs_in_real_time_are_claimed_apart(void **state)
     assert_same(&r.id, &made.id);
 }
 
+/* A run in real time is at work for all of its interval: it must not overtake one that waits. */
+static void in_real_time_one_that_is_tried_again_comes_before_later_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_run early = {
+        .export_id = f->export.id, .project = 1, .interval = { 0, 60 }, .is_live = true
+    };
+    struct tr_run late = early;
+    struct tr_run r;
+    bool found = true;
+    int64_t next = 0;
+
+    late.interval = (struct tr_range){ 60, 120 };
+    late.not_before = 60;
+    OK(f, META(f, run_schedule, &early, &f->err));
+    OK(f, META(f, run_claim, "w", true, 1, LEASE, &r, &found, &next, &f->err));
+    assert_true(found);
+    r.state = TR_RUN_RETRYING;
+    r.next_attempt_at = 65;
+    OK(f, META(f, run_finish, &r, TARGET, false, &f->err));
+    OK(f, META(f, run_schedule, &late, &f->err));
+    OK(f, META(f, run_claim, "w", true, 62, LEASE, &r, &found, &next, &f->err));
+    assert_false(found);
+    assert_int_equal(next, 65);
+    OK(f, META(f, run_claim, "w", true, 65, LEASE, &r, &found, &next, &f->err));
+    assert_true(found);
+    assert_same(&r.id, &early.id);
+    finish(f, &r, TR_RUN_FAILED); /* a person must act: the later ones go on */
+    OK(f, META(f, run_claim, "w", true, 66, LEASE, &r, &found, &next, &f->err));
+    assert_true(found);
+    assert_same(&r.id, &late.id);
+}
+
 static void the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time(void **state)
 {
     struct fixture *f = *state;
@@ -442,6 +475,7 @@ int main(void)
         CASE(the_cursor_moves_only_forward),
         CASE(a_claim_raises_fence_and_attempts),
         CASE(runs_in_real_time_are_claimed_apart),
+        CASE(in_real_time_one_that_is_tried_again_comes_before_later_ones),
         CASE(the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time),
         CASE(backfills_run_beside_scheduled_runs_and_leave_room_for_others),
         CASE(runs_of_paused_exports_wait_but_backfills_do_not),
