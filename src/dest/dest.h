@@ -130,7 +130,8 @@ struct tr_dest_ops {
                                     const struct tr_load_spec *, struct tr_load **ret,
                                     struct tr_err *);
     /* What became of a key. Waits for a transaction of it that is still in flight there (until the
-     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. */
+     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. A place that keeps no book of
+     * keys, but knows each row by its id, always says ABSENT: what comes twice is one row. */
     TR_MUST_USE enum tr_rc (*lookup)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *,
                                      enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
                                      struct tr_err *);

@@ -45,3 +45,17 @@ const struct contract_place contract_bigquery = {
     .copies = copies,
     .properties_are = properties_are,
 };
+
+const struct contract_place contract_bigquery_live = {
+    .ops = &tr_dest_bigquery_live_ops,
+    .name = "BigQuery-live",
+    .keeps_no_book = true,
+    .widest_bytes = 4000000, /* a request holds 10 MB */
+    .setup = warehouse_connect,
+    .teardown = warehouse_disconnect,
+    .fresh = warehouse_fresh,
+    .default_columns = true,
+    .rows = rows,
+    .copies = copies,
+    .properties_are = properties_are,
+};

@@ -12,6 +12,9 @@
 
 struct contract_place {
     const struct tr_dest_ops *ops;
+    const char *name;    /* NULL: the adapter's */
+    bool keeps_no_book;  /* lookup() always says ABSENT: each row is known by its id instead */
+    size_t widest_bytes; /* of a row's properties; 0: 10 MB */
     /* Once, before all. NULL: ready; else why these tests must be skipped. */
     const char *(*setup)(void);
     void (*teardown)(void);
@@ -25,7 +28,8 @@ struct contract_place {
     bool (*properties_are)(const struct tr_uuid *uuid, struct tr_str json);
 };
 
-extern const struct contract_place contract_bigquery, contract_file, contract_postgres;
+extern const struct contract_place contract_bigquery, contract_bigquery_live, contract_file,
+    contract_postgres;
 
 /* Runs the tests as one cmocka group. */
 int contract_dest(const struct contract_place *place);

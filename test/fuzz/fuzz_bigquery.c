@@ -10,6 +10,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void hear(void *arg, size_t row, const struct bq_said *said)
+{
+    struct bq_class class;
+
+    assert(row < 4);
+    *(size_t *)arg += bq_row_fate(said, &class) == BQ_FATE_REFUSED;
+}
+
 static void read_replies(struct tr_str body, const char *z)
 {
     struct bq_job *job = malloc(sizeof(*job));
@@ -29,6 +37,7 @@ static void read_replies(struct tr_str body, const char *z)
     bq_table_fini(&table);
     (void)!bq_read_result(body, BQ_RESULT_COLUMNS, &result, &err);
     (void)bq_read_range(z, &next);
+    (void)!bq_read_insert(body, 4, hear, &(size_t){ 0 }, &err);
     (void)bq_classify(BQ_IN_CALL, 400, said.reason, said.message);
     free(job);
 }

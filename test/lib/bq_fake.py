@@ -10,6 +10,7 @@ Faults of jobs, looked through in order when a job begins:
     bq_fake.py DIR    runs one for tests in other languages, as bq_proxy.py does
 """
 
+import collections
 import datetime
 import gzip
 import json
@@ -124,6 +125,7 @@ class Table:
     def __init__(self, resource):
         self.resource, self.rows, self.loads = resource, [], 0
         self.made = time.time()
+        self.count = 0  # of rows that nobody looked at
         self.insert_ids = {}
 
     @property
@@ -155,6 +157,10 @@ class BigQueryFake(GoogleStub):
         self.forget_row_errors = False  # errors that name no row
         self.blind_seconds = 0.0      # that a new table cannot be streamed into
         self.remember_seconds = 60.0  # that an insertId is remembered
+        self.insert_bytes = INSERT_BYTES
+        self.never_skip = False       # skipInvalidRows is not known
+        self.row_faults = []          # {"every": n, "reason": .., "times": 1}: each nth row of a request fails
+        self.streamed = collections.Counter()  # how often each insertId came in a request that was looked at
         self.partitions_a_job = PARTITIONS_A_JOB
 
     # ---- for tests ----
@@ -641,7 +647,7 @@ class BigQueryFake(GoogleStub):
     # ---- streams ----
 
     def insert_all(self, request, set_name, name):
-        if len(request.body) > INSERT_BYTES:
+        if len(request.body) > self.insert_bytes:
             raise error(413, "uploadTooLarge", "Request payload size exceeds the limit: 10485760 bytes.")
         table = self.find_table(set_name, name)
         if time.time() - table.made < self.blind_seconds:
@@ -651,14 +657,29 @@ class BigQueryFake(GoogleStub):
         if not rows or len(rows) > INSERT_ROWS:
             raise error(400, "invalid", "No rows present in the request." if not rows else "too many rows present in "
                         f"the request, limit: {INSERT_ROWS} row count: {len(rows)}.")
+        if self.count_only:
+            table.count += len(rows)
+            return Answer(200, {"kind": "bigquery#tableDataInsertAllResponse"})
         good, errors = [], []
+        fault = next((f for f in self.row_faults if f.setdefault("times", 1) > 0), None)
+        if fault:
+            fault["times"] -= 1
         for i, row in enumerate(rows):
+            self.streamed[row.get("insertId")] += 1
+            if len(row.get("insertId") or "") > 128:
+                raise error(400, "invalid", "Insert ID is too long")
+            if set(row) - {"insertId", "json"}:
+                raise error(400, "invalid", f"Unknown name in rows[{i}]")
+            if fault and i % fault["every"] == 0:
+                errors.append({"index": i, "errors": [{"reason": fault["reason"], "location": "", "debugInfo": "",
+                                                       "message": fault.get("message", "scripted fault")}]})
+                continue
             try:
                 good.append((i, row.get("insertId"), self.stream_row(table, row["json"])))
             except RowError as e:
                 errors.append({"index": i, "errors": [{"reason": "invalid", "location": e.field, "debugInfo": "",
                                                        "message": e.message}]})
-        if errors and not asked.get("skipInvalidRows"):
+        if errors and (self.never_skip or not asked.get("skipInvalidRows")):
             errors += [{"index": i, "errors": [{"reason": "stopped", "location": "", "debugInfo": "", "message": ""}]}
                        for i, _, _ in good]
             return Answer(200, {"kind": "bigquery#tableDataInsertAllResponse", "insertErrors": errors})

@@ -105,6 +105,31 @@ static enum tr_rc bq_open(const struct tr_ctx *cx, const struct tr_conf *conf, s
     return TR_OK;
 }
 
+/* What the streaming app left out. */
+static const char *const left_out[] = { "$feature_flag_called", "$autocapture", NULL };
+
+/* In real time: rows are streamed. The same place, the same object. */
+const struct tr_dest_ops tr_dest_bigquery_live_ops = {
+    .name = "BigQuery",
+    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS,
+    .options = bq_options,
+    .tests = bq_stream_tests,
+    .defaults = { events },
+    .chunk_rows = 4 * BQ_INSERT_ROWS, /* where much is to be caught up: fewer lines in the books */
+    .chunk_bytes = 8 << 20,
+    .lanes = 4,
+    .left_out = left_out,
+    .validate = bq_conf_validate,
+    .target = bq_conf_target,
+    .open = bq_open,
+    .test = bq_stream_test,
+    .prepare = bq_stream_prepare,
+    .begin = bq_stream_begin,
+    .lookup = bq_stream_lookup,
+    .recount = bq_recount,
+    .close = bq_close,
+};
+
 const struct tr_dest_ops tr_dest_bigquery_ops = {
     .name = "BigQuery",
     .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_UPSERTS,
@@ -116,7 +141,8 @@ const struct tr_dest_ops tr_dest_bigquery_ops = {
     .chunk_bytes = 192 << 20,
     .min_interval_us = 5 * TR_US_PER_MIN,
     .min_interval_why = "BigQuery takes 1,500 loads a table and day",
-    .min_interval_hint = "use \"every 5 minutes\" or longer",
+    .min_interval_hint = "use \"every 5 minutes\" or longer, or \"realtime\"",
+    .live = &tr_dest_bigquery_live_ops,
     .validate = bq_conf_validate,
     .target = bq_conf_target,
     .open = bq_open,

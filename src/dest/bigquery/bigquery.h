@@ -11,5 +11,7 @@
 #include "dest/dest.h"
 
 extern const struct tr_dest_ops tr_dest_bigquery_ops;
+extern const struct tr_dest_ops
+    tr_dest_bigquery_live_ops; /* its live functions: rows are streamed */
 
 #endif

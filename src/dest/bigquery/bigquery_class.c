@@ -158,6 +158,14 @@ static const struct rule rules[] = {
       NULL,
       { TR_REFUSED, BQ_ELSE, "bigquery.resources",
         "make the chunks smaller with --chunk-rows, or the table clustered by its key", 0 } },
+    { CALL,
+      "badRequest",
+      "payload size exceeds",
+      { TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", NULL, 0 } },
+    { CALL,
+      "invalid",
+      "payload size exceeds",
+      { TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", NULL, 0 } },
     { CALL, "uploadTooLarge", NULL, { TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", NULL, 0 } },
     { CALL, "requestTooLarge", NULL, { TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", NULL, 0 } },
 
@@ -175,6 +183,11 @@ static const struct rule rules[] = {
       { TR_REFUSED, BQ_GONE, "bigquery.no_project", "correct project_id", 0 } },
     /* of a job: dropped since it was prepared, which the next attempt mends, or just made */
     { JOB, "notFound", NULL, { TR_TRANSIENT, BQ_GONE, "bigquery.no_table", NULL, 0 } },
+    /* dropped, or made so lately that streams do not know it yet */
+    { CALL,
+      "notFound",
+      "Not found: Table",
+      { TR_TRANSIENT, BQ_GONE, "bigquery.no_table", NULL, 0 } },
     { CALL,
       "notFound",
       NULL,
@@ -266,6 +279,30 @@ struct bq_class bq_classify(enum bq_where where, int status, const char *reason,
     return where == BQ_IN_CALL
                ? by_status(status)
                : (struct bq_class){ TR_REFUSED, BQ_ELSE, "bigquery.job_refused", NULL, 0 };
+}
+
+/* The columns are not any more those that were prepared for, or streams do not know them yet. */
+static bool is_about_columns(const char *message)
+{
+    return strcasestr(message, "no such field") != NULL ||
+           strcasestr(message, "missing required field") != NULL;
+}
+
+enum bq_fate bq_row_fate(const struct bq_said *said, struct bq_class *ret)
+{
+    *ret = (struct bq_class){ TR_TRANSIENT, BQ_ELSE, "bigquery.rows_stopped", NULL, 0 };
+    if (strcmp(said->reason, "stopped") == 0) /* because of another row */
+        return BQ_FATE_AGAIN;
+    if (strcmp(said->reason, "invalid") == 0 && is_about_columns(said->message)) {
+        *ret =
+            (struct bq_class){ TR_TRANSIENT, BQ_ELSE, "bigquery.table_changed",
+                               "somebody changed the table: the next attempt looks at it anew", 0 };
+        return BQ_FATE_FAILED;
+    }
+    *ret = bq_classify(BQ_IN_CALL, 200, said->reason, said->message);
+    if (ret->rc == TR_TRANSIENT)
+        return BQ_FATE_AGAIN;
+    return ret->rc == TR_THROTTLED ? BQ_FATE_FAILED : BQ_FATE_REFUSED;
 }
 
 enum tr_rc bq_fail(const struct bq_class *c, const char *reason, const char *message,

@@ -14,6 +14,7 @@
  * bigquery_job.c      jobs: by what numbers, made once, waited for; lookup
  * bigquery_load.c     one chunk: rows, upload, job
  * bigquery_careful.c  the same where rows are bad: find them
+ * bigquery_stream.c   one chunk in real time: rows, requests of rows
  * bigquery_merge.c    models that change: a table for some hours, MERGE
  * bigquery_quota.c    loads counted, by table and day
  * bigquery_test.c     the steps of "test this connection"
@@ -42,6 +43,14 @@ enum {
     BQ_PARTITIONS_A_JOB = 4000,
     BQ_LOADS_A_DAY = 1500, /* a table */
     BQ_LOADS_WARN = 1200,  /* 80 % of them */
+};
+
+/* Of tabledata.insertAll: 10 MB a request and a row, 50,000 rows a request ("Quotas and limits");
+ * there must be room for what is around the rows. */
+enum {
+    BQ_INSERT_BYTES = 9 * 1000 * 1000,
+    BQ_INSERT_ROW_BYTES = 9 * 1000 * 1000,
+    BQ_INSERT_ROWS = 10000,
 };
 
 /* Ours. */
@@ -90,6 +99,14 @@ struct bq_class bq_classify(enum bq_where where, int status, const char *reason,
 /* Fills err from a class and what was said. now_us: wall clock. */
 enum tr_rc bq_fail(const struct bq_class *c, const char *reason, const char *message,
                    int64_t now_us, struct tr_err *err);
+
+/* What becomes of a row that was streamed and did not go in. */
+enum bq_fate {
+    BQ_FATE_AGAIN,   /* nothing is wrong with it */
+    BQ_FATE_REFUSED, /* its values: a reject */
+    BQ_FATE_FAILED,  /* no row can go in now */
+};
+enum bq_fate bq_row_fate(const struct bq_said *said, struct bq_class *ret);
 
 /* ---- labels of jobs and tables ---- */
 
@@ -205,6 +222,10 @@ void bq_table_fini(struct bq_table *t);
 /* n: the numbers that the row has. */
 TR_MUST_USE enum tr_rc bq_read_result(struct tr_str body, size_t n, struct bq_result *ret,
                                       struct tr_err *err);
+/* The answer to rows that were streamed: complain is called for each row that did not go in. */
+TR_MUST_USE enum tr_rc bq_read_insert(struct tr_str body, size_t n_rows,
+                                      void (*complain)(void *, size_t row, const struct bq_said *),
+                                      void *arg, struct tr_err *err);
 /* "bytes=0-99" of a 308 -> 100, the first byte that is missing; empty: 0. */
 bool bq_read_range(const char *header, uint64_t *ret_next);
 
@@ -224,6 +245,10 @@ void bq_write_load(struct tr_buf *out, const struct bq_place *p, const char *id,
                    const struct bq_label *label, const char *table, uint64_t max_bad);
 void bq_write_query(struct tr_buf *out, const struct bq_place *p, const char *id,
                     const struct bq_label *label, const char *sql);
+
+/* Rows of a stream: what stands before a row's JSON, behind which comes a '}'; and all of them. */
+void bq_write_insert_row(struct tr_buf *out, const struct tr_uuid *uuid);
+void bq_write_insert(struct tr_buf *out, const struct tr_str *rows, size_t n);
 
 struct bq_new_table {
     const struct bq_column **columns;
@@ -292,9 +317,12 @@ enum bq_json { BQ_JSON_SAME, BQ_JSON_REPAIRED, BQ_JSON_DEEP };
  * it. */
 enum bq_json bq_json_add(struct tr_buf *out, struct tr_str json);
 
-/* Writes the rows of one load. Its partitions are counted. */
+/* Writes the rows of one load, whose partitions are counted; or of a stream. */
 struct bq_rows {
     const struct bq_fit *fit;
+    bool streamed;
+    bool few_elements;      /* of $autocapture alone */
+    struct tr_buf json;     /* streamed: a value that becomes text */
     struct tr_buf prefixes; /* '{"uuid":' ',"event":' .. back to back */
     size_t prefix_end[TR_BATCH_COLUMNS];
     int64_t days_past, days_future;
@@ -508,6 +536,21 @@ TR_MUST_USE enum tr_rc bq_careful_rows(struct bq_load *l, const struct tr_batch 
                                        struct tr_err *err);
 void bq_reject(struct bq_load *l, const struct tr_batch *b, size_t row, const char *reason);
 
+/* ---- streams ---- */
+
+enum tr_rc bq_stream_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
+                             const struct tr_projection *p, tr_column_mask *ret_used,
+                             struct tr_notice_sink *notices, struct tr_err *err) TR_MUST_USE;
+enum tr_rc bq_stream_begin(const struct tr_ctx *cx, struct tr_dest *dest,
+                           const struct tr_load_spec *spec, struct tr_load **ret,
+                           struct tr_err *err) TR_MUST_USE;
+enum tr_rc bq_stream_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
+                            enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
+                            struct tr_err *err) TR_MUST_USE;
+/* The request in d->body. */
+TR_MUST_USE enum tr_rc bq_stream_send(const struct tr_ctx *cx, struct bq_dest *d, const char *table,
+                                      struct bq_class *ret_class, struct tr_err *err);
+
 /* ---- models that change ---- */
 
 /* The statement (pure). replace: rows of the same version are written anew too. */
@@ -536,7 +579,9 @@ enum tr_rc bq_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const 
 
 /* ---- test steps ---- */
 
-extern const struct tr_dest_test bq_tests[];
+extern const struct tr_dest_test bq_tests[], bq_stream_tests[];
+enum tr_rc bq_stream_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
+                          struct tr_err *err) TR_MUST_USE;
 enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
                    struct tr_err *err) TR_MUST_USE;
 

@@ -259,6 +259,52 @@ void bq_table_fini(struct bq_table *t)
     t->n = 0;
 }
 
+/* ---- streams ---- */
+
+/* Of several complaints about a row the first that is its own. */
+static void read_complaint(const json_t *errors, struct bq_said *ret)
+{
+    size_t i;
+    json_t *e;
+
+    *ret = (struct bq_said){ 0 };
+    json_array_foreach((json_t *)(uintptr_t)errors, i, e)
+    {
+        const char *field = text_of(e, "location");
+        copy_text(ret->reason, sizeof(ret->reason), e, "reason");
+        (void)snprintf(ret->message, sizeof(ret->message), "%.100s%s%s", field,
+                       field[0] == '\0' ? "" : ": ", text_of(e, "message"));
+        if (strcmp(ret->reason, "stopped") != 0)
+            return;
+    }
+}
+
+enum tr_rc bq_read_insert(struct tr_str body, size_t n_rows,
+                          void (*complain)(void *, size_t row, const struct bq_said *), void *arg,
+                          struct tr_err *err)
+{
+    TR_CLEANUP(json_cleanup) json_t *j = parse(body);
+    const json_t *errors = json_object_get(j, "insertErrors");
+    struct bq_said said;
+    size_t i;
+    json_t *e;
+
+    if (j == NULL || strncmp(text_of(j, "kind"), "bigquery#tableDataInsertAll", 27) != 0 ||
+        (errors != NULL && !json_is_array(errors)))
+        return bad_answer(err, "word about the rows");
+    json_array_foreach((json_t *)(uintptr_t)errors, i, e)
+    {
+        const json_t *index = json_object_get(e, "index"); /* 0 may be left out */
+        int64_t row = number_of(e, "index");
+        if ((index != NULL && !json_is_integer(index) && !json_is_string(index)) || row < 0 ||
+            (uint64_t)row >= n_rows)
+            return bad_answer(err, "row that was sent");
+        read_complaint(json_object_get(e, "errors"), &said);
+        complain(arg, (size_t)row, &said);
+    }
+    return TR_OK;
+}
+
 /* ---- results of queries ---- */
 
 enum tr_rc bq_read_result(struct tr_str body, size_t n, struct bq_result *ret, struct tr_err *err)

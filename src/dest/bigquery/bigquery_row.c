@@ -1,4 +1,4 @@
-/* A row as a line of JSON for a load. */
+/* A row as a line of JSON, for a load or a stream. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
  * documentation): then as a string. */
 #define SAFE_INTEGER INT64_C(9007199254740991)
 
-enum { PREFIXES_MAX = 1 << 20, PARTS_SLOTS = 8192 };
+enum { PREFIXES_MAX = 1 << 20, PARTS_SLOTS = 8192, JSON_MAX = BQ_ROW_BYTES };
 
 /* ---- partitions of a job ---- */
 
@@ -54,7 +54,7 @@ static const char *check_partition(struct bq_rows *r, const struct tr_batch *b, 
         return "its partition is too far in the future (days_future): a clock that is wrong?";
     if (-ahead > r->days_past)
         return "its partition is too far in the past (days_past): a clock that is wrong?";
-    if (!has_room(r, floor_div(t, length)))
+    if (!r->streamed && !has_room(r, floor_div(t, length)))
         return "BigQuery writes at most 4,000 partitions in one load";
     return NULL;
 }
@@ -130,8 +130,21 @@ static bool is_null(enum tr_type type, const union tr_vector *v, size_t i)
     return true;
 }
 
+/* A stream takes the text of a value of type JSON. */
+static const char *put_json_text(struct bq_rows *r, struct tr_buf *out, struct tr_str s,
+                                 bool *repaired)
+{
+    tr_buf_clear(&r->json);
+    const char *why = put_json(&r->json, s, repaired);
+    if (r->json.failed)
+        out->failed = true;
+    else
+        tr_buf_json_str(out, tr_buf_view(&r->json));
+    return why;
+}
+
 /* NULL, or why this row cannot go. */
-static const char *put_value(struct tr_buf *out, const struct bq_fit_column *c,
+static const char *put_value(struct bq_rows *r, struct tr_buf *out, const struct bq_fit_column *c,
                              const union tr_vector *v, size_t i, bool *repaired)
 {
     switch (c->form) {
@@ -144,6 +157,8 @@ static const char *put_value(struct tr_buf *out, const struct bq_fit_column *c,
         tr_buf_json_str(out, v->str[i]);
         return NULL;
     case BQ_AS_JSON:
+        return r->streamed ? put_json_text(r, out, v->str[i], repaired)
+                           : put_json(out, v->str[i], repaired);
     case BQ_AS_TEXTS:
         return put_json(out, v->str[i], repaired);
     case BQ_AS_UUID:
@@ -190,6 +205,7 @@ static const char *put_null(struct tr_buf *out, const struct bq_column *to)
 void bq_rows_fini(struct bq_rows *r)
 {
     tr_buf_fini(&r->prefixes);
+    tr_buf_fini(&r->json);
     free(r->parts);
     free(r->used);
     r->parts = NULL;
@@ -201,6 +217,7 @@ enum tr_rc bq_rows_init(struct bq_rows *r, const struct bq_fit *fit, int64_t day
 {
     *r = (struct bq_rows){ .fit = fit, .days_past = days_past, .days_future = days_future };
     tr_buf_init(&r->prefixes, PREFIXES_MAX);
+    tr_buf_init(&r->json, JSON_MAX);
     for (size_t k = 0; k < fit->n; k++) {
         tr_buf_ch(&r->prefixes, k == 0 ? '{' : ',');
         tr_buf_json_str(&r->prefixes, tr_str_of(fit->col[k].to->name));
@@ -216,7 +233,29 @@ enum tr_rc bq_rows_init(struct bq_rows *r, const struct bq_fit *fit, int64_t day
     return TR_OK;
 }
 
-static const char *put_columns(const struct bq_rows *r, const struct tr_batch *b, size_t i,
+/* As the streaming app did: elements of other events than these only when they were asked for. */
+static bool has_no_elements(const struct bq_rows *r, const struct tr_batch *b, size_t i, int column)
+{
+    return r->few_elements && column == TR_EVENT_ELEMENTS &&
+           !tr_str_eq(b->col[TR_EVENT_EVENT].str[i], TR_STR("$autocapture"));
+}
+
+static const char *put_column(struct bq_rows *r, const struct bq_fit_column *c,
+                              const struct tr_batch *b, size_t i, struct tr_buf *out,
+                              bool *repaired)
+{
+    const union tr_vector *v = &b->col[c->column];
+
+    if (has_no_elements(r, b, i, c->column)) {
+        tr_buf_z(out, "\"[]\"");
+        return NULL;
+    }
+    return is_null(r->fit->schema->columns[c->column].type, v, i)
+               ? put_null(out, c->to)
+               : put_value(r, out, c, v, i, repaired);
+}
+
+static const char *put_columns(struct bq_rows *r, const struct tr_batch *b, size_t i,
                                struct tr_buf *out, bool *repaired, const char **ret_column)
 {
     const struct bq_fit *fit = r->fit;
@@ -224,14 +263,11 @@ static const char *put_columns(const struct bq_rows *r, const struct tr_batch *b
 
     for (size_t k = 0; k < fit->n; k++) {
         const struct bq_fit_column *c = &fit->col[k];
-        const union tr_vector *v = &b->col[c->column];
         size_t to = r->prefix_end[k];
 
         tr_buf_add(out, r->prefixes.p + from, to - from);
         from = to;
-        const char *why = is_null(fit->schema->columns[c->column].type, v, i)
-                              ? put_null(out, c->to)
-                              : put_value(out, c, v, i, repaired);
+        const char *why = put_column(r, c, b, i, out, repaired);
         if (why != NULL) {
             *ret_column = c->to->name;
             return why;
@@ -255,8 +291,8 @@ enum bq_row bq_row_add(struct bq_rows *r, const struct tr_batch *b, size_t i, st
         out->n = start;
         return BQ_ROW_FULL;
     }
-    if (why == NULL && out->n - start > BQ_ROW_BYTES)
-        why = "a row of more than 100 MB";
+    if (why == NULL && out->n - start > (r->streamed ? BQ_INSERT_ROW_BYTES : BQ_ROW_BYTES))
+        why = r->streamed ? "a row of more than 9 MB" : "a row of more than 100 MB";
     if (why != NULL) {
         out->n = start;
         (void)snprintf(reason, BQ_REASON, "%.100s%s%s", column == NULL ? "" : column,

@@ -23,18 +23,28 @@ enum {
     STEP_COUNT
 };
 
+#define FIRST_STEPS                                                                                \
+    [STEP_TOKEN] = { "Get an access token",                                                        \
+                     "Google accepts the key, or this server's own identity." },                   \
+    [STEP_IMPERSONATE] = { "Impersonate the service account",                                      \
+                           "This server may act as it (nothing to do with a key)." },              \
+    [STEP_OWNER] = { "Verify who owns the service account",                                        \
+                     "Its description names this organization (nothing to do with a key)." },      \
+    [STEP_PROJECT] = { "Find the project", "It exists and jobs may be run in it." },               \
+    [STEP_DATASET] = { "Find the dataset", "It exists and may be looked at." },                    \
+    [STEP_TABLE] = { "Check the table",                                                            \
+                     "It exists and can be written to, or one named ..._test could be created." }
+
 const struct tr_dest_test bq_tests[] = {
-    [STEP_TOKEN] = { "Get an access token",
-                     "Google accepts the key, or this server's own identity." },
-    [STEP_IMPERSONATE] = { "Impersonate the service account",
-                           "This server may act as it (nothing to do with a key)." },
-    [STEP_OWNER] = { "Verify who owns the service account",
-                     "Its description names this organization (nothing to do with a key)." },
-    [STEP_PROJECT] = { "Find the project", "It exists and jobs may be run in it." },
-    [STEP_DATASET] = { "Find the dataset", "It exists and may be looked at." },
-    [STEP_TABLE] = { "Check the table",
-                     "It exists and can be written to, or one named ..._test could be created." },
+    FIRST_STEPS,
     [STEP_LOAD] = { "Load a row", "One row goes into a table that deletes itself after an hour." },
+    [STEP_COUNT] = { NULL, NULL },
+};
+
+const struct tr_dest_test bq_stream_tests[] = {
+    FIRST_STEPS,
+    [STEP_LOAD] = { "Stream a row",
+                    "One row goes into a table that deletes itself after an hour." },
     [STEP_COUNT] = { NULL, NULL },
 };
 
@@ -191,7 +201,62 @@ static enum tr_rc load_row(const struct tr_ctx *cx, struct bq_dest *d, const cha
     return rc == TR_OK ? rc : tr_wrap(err, "load a row into %.100s", name);
 }
 
-static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d, struct tr_err *err)
+static void hear(void *arg, size_t row, const struct bq_said *said)
+{
+    (void)row;
+    *(struct bq_said *)arg = *said;
+}
+
+static enum tr_rc write_streamed(struct bq_dest *d, struct tr_buf *text, struct tr_err *err)
+{
+    struct tr_sample sample;
+    struct bq_rows rows;
+    char reason[BQ_REASON];
+
+    enum tr_rc rc = bq_rows_init(&rows, &d->fit, 1, 1, err);
+    if (rc != TR_OK)
+        return rc;
+    rows.streamed = true;
+    tr_sample_fill(&sample, d->fit.schema, tr_clock_wall_us());
+    bq_write_insert_row(text, &sample.batch.col[TR_EVENT_UUID].uuid[0]);
+    if (bq_row_add(&rows, &sample.batch, 0, text, reason) != BQ_ROW_WROTE)
+        rc = tr_fail(err, TR_INTERNAL, "bigquery.test", NULL, "%s", reason);
+    tr_buf_ch(text, '}');
+    bq_rows_fini(&rows);
+    return rc;
+}
+
+static enum tr_rc stream_row(const struct tr_ctx *cx, struct bq_dest *d, const char *name,
+                             struct tr_err *err)
+{
+    struct bq_class class = { .rc = TR_OK };
+    struct bq_said said = { "", "" };
+    struct tr_buf text;
+
+    tr_buf_init(&text, 1 << 20);
+    enum tr_rc rc = write_streamed(d, &text, err);
+    struct tr_str row = tr_buf_view(&text);
+    tr_buf_clear(&d->body);
+    bq_write_insert(&d->body, &row, 1);
+    tr_buf_fini(&text);
+    if (rc == TR_OK)
+        rc = bq_stream_send(cx, d, name, &class, err);
+    if (rc != TR_OK && class.about == BQ_GONE && err != NULL)
+        err->hint =
+            "try again in a moment: rows cannot always be streamed at once into a new table";
+    if (rc == TR_OK)
+        rc = bq_read_insert(bq_answer(d), 1, hear, &said, err);
+    if (rc == TR_OK && said.reason[0] != '\0')
+        rc = tr_fail(err, TR_REFUSED, "bigquery.test", NULL, "BigQuery refuses the row: %s: %.200s",
+                     said.reason, said.message);
+    return rc == TR_OK ? rc : tr_wrap(err, "stream a row into %.100s", name);
+}
+
+typedef enum tr_rc put_row(const struct tr_ctx *, struct bq_dest *, const char *table,
+                           struct tr_err *);
+
+static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d, put_row *put,
+                             struct tr_err *err)
 {
     const struct tr_default_column *columns = tr_dest_bigquery_ops.defaults[TR_MODEL_EVENTS];
     struct tr_projection p = { .schema = &tr_schema_events };
@@ -213,15 +278,15 @@ static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d, struct 
     if (rc == TR_OK)
         rc = bq_fit(&p, &t, &d->fit, NULL, err);
     if (rc == TR_OK)
-        rc = load_row(cx, d, name, err);
+        rc = put(cx, d, name, err);
     d->fit = before;
     bq_table_fini(&t);
     return rc;
 }
 
-enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, struct tr_err *err)
+static enum tr_rc run_step(const struct tr_ctx *cx, struct bq_dest *d, size_t step, put_row *put,
+                           struct tr_err *err)
 {
-    struct bq_dest *d = bq_dest_of(dest);
     enum tr_rc rc = TR_OK;
 
     switch (step) {
@@ -239,5 +304,16 @@ enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, s
     rc = bq_dataset_read(cx, d, NULL, err);
     if (rc != TR_OK || step == STEP_DATASET)
         return rc;
-    return step == STEP_TABLE ? check_table(cx, d, err) : check_load(cx, d, err);
+    return step == STEP_TABLE ? check_table(cx, d, err) : check_load(cx, d, put, err);
+}
+
+enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, struct tr_err *err)
+{
+    return run_step(cx, bq_dest_of(dest), step, load_row, err);
+}
+
+enum tr_rc bq_stream_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
+                          struct tr_err *err)
+{
+    return run_step(cx, bq_dest_of(dest), step, stream_row, err);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dest/bigquery/bigquery_priv.h"
+#include "encode/json_put.h"
 
 const char *const bq_what_names[BQ_WHATS] = {
     [BQ_WHAT_LOAD] = "load",   [BQ_WHAT_EMPTY] = "empty",   [BQ_WHAT_MERGE] = "merge",
@@ -103,6 +104,27 @@ void bq_write_query(struct tr_buf *out, const struct bq_place *p, const char *id
     add_labels(out, label);
     add_text(out, ",\"query\":{\"query\":", sql);
     tr_buf_z(out, ",\"useLegacySql\":false,\"useQueryCache\":false}}}");
+}
+
+/* ---- streams ---- */
+
+void bq_write_insert_row(struct tr_buf *out, const struct tr_uuid *uuid)
+{
+    tr_buf_z(out, "{\"insertId\":");
+    tr_json_put_uuid(out, uuid);
+    tr_buf_z(out, ",\"json\":");
+}
+
+void bq_write_insert(struct tr_buf *out, const struct tr_str *rows, size_t n)
+{
+    tr_buf_z(out, "{\"kind\":\"bigquery#tableDataInsertAllRequest\",\"skipInvalidRows\":true,"
+                  "\"rows\":[");
+    for (size_t i = 0; i < n; i++) {
+        if (i != 0)
+            tr_buf_ch(out, ',');
+        tr_buf_str(out, rows[i]);
+    }
+    tr_buf_z(out, "]}");
 }
 
 /* ---- tables ---- */

@@ -63,6 +63,8 @@ static const struct class_case {
       "bigquery.no_dataset", 0, "dataset_id" },
     { BQ_IN_CALL, 404, "notFound", "Not found: Project p", TR_REFUSED, BQ_GONE,
       "bigquery.no_project", 0, "project_id" },
+    { BQ_IN_CALL, 404, "notFound", "Not found: Table p:d.t", TR_TRANSIENT, BQ_GONE,
+      "bigquery.no_table", 0, NULL },
     { BQ_IN_CALL, 404, "notFound", "Not found: Job p:j", TR_REFUSED, BQ_GONE, "bigquery.not_found",
       0, NULL },
     { BQ_IN_CALL, 404, "", "<html>", TR_REFUSED, BQ_GONE, "bigquery.not_found", 0, NULL },
@@ -72,6 +74,10 @@ static const struct class_case {
     { BQ_IN_CALL, 410, "", "", TR_TRANSIENT, BQ_GONE, "bigquery.session_lost", 0, NULL },
     { BQ_IN_CALL, 401, "authError", "Request had invalid authentication credentials", TR_REFUSED,
       BQ_TOKEN, "bigquery.unauthorized", 0, NULL },
+    { BQ_IN_CALL, 400, "badRequest", "Request payload size exceeds the limit: 10485760 bytes.",
+      TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", 0, NULL },
+    { BQ_IN_CALL, 400, "invalid", "Request payload size exceeds the limit: 10485760 bytes.",
+      TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", 0, NULL },
     { BQ_IN_CALL, 413, "uploadTooLarge", "", TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", 0,
       NULL },
     { BQ_IN_CALL, 413, "", "", TR_REFUSED, BQ_TOO_BIG, "bigquery.too_large", 0, NULL },
@@ -165,10 +171,44 @@ static void an_error_carries_what_was_said_and_how_long_to_wait(void **state)
     assert_string_equal(err.cause, "no reason given");
 }
 
+static void each_complaint_about_a_row_has_its_fate(void **state)
+{
+    static const struct {
+        struct bq_said said;
+        enum bq_fate fate;
+        enum tr_rc rc; /* where it matters */
+    } fates[] = {
+        { { "stopped", "" }, BQ_FATE_AGAIN, TR_TRANSIENT },
+        { { "backendError", "x" }, BQ_FATE_AGAIN, TR_TRANSIENT },
+        { { "internalError", "x" }, BQ_FATE_AGAIN, TR_TRANSIENT },
+        { { "timeout", "x" }, BQ_FATE_AGAIN, TR_TRANSIENT },
+        { { "rateLimitExceeded", "x" }, BQ_FATE_FAILED, TR_THROTTLED },
+        { { "quotaExceeded", "x" }, BQ_FATE_FAILED, TR_THROTTLED },
+        { { "invalid", "n: Cannot convert value to integer" }, BQ_FATE_REFUSED, TR_OK },
+        { { "invalid", "timestamp: Value is out of the allowed bounds" }, BQ_FATE_REFUSED, TR_OK },
+        { { "somethingNew", "x" }, BQ_FATE_REFUSED, TR_OK },
+        { { "", "" }, BQ_FATE_REFUSED, TR_OK },
+        /* the table is another one than was prepared for: no reject for that */
+        { { "invalid", "zz: no such field: zz." }, BQ_FATE_FAILED, TR_TRANSIENT },
+        { { "invalid", "Missing required field: Msg_0.x" }, BQ_FATE_FAILED, TR_TRANSIENT },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(fates) / sizeof(fates[0]); i++) {
+        struct bq_class class;
+
+        print_message("#  %s %s\n", fates[i].said.reason, fates[i].said.message);
+        assert_int_equal(bq_row_fate(&fates[i].said, &class), fates[i].fate);
+        if (fates[i].rc != TR_OK)
+            assert_int_equal(class.rc, fates[i].rc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_reason_has_its_class),
+        cmocka_unit_test(each_complaint_about_a_row_has_its_fate),
         cmocka_unit_test(an_error_carries_what_was_said_and_how_long_to_wait),
     };
 

@@ -206,6 +206,72 @@ static void reads_results(void **state)
     assert_int_equal(bq_read_result(TR_STR("{}"), 1, &r, &err), TR_TRANSIENT);
 }
 
+struct complaints {
+    size_t n, row[8];
+    struct bq_said said[8];
+};
+
+static void hear(void *arg, size_t row, const struct bq_said *said)
+{
+    struct complaints *c = arg;
+
+    assert_true(c->n < 8);
+    c->row[c->n] = row;
+    c->said[c->n++] = *said;
+}
+
+static void reads_what_became_of_streamed_rows(void **state)
+{
+    struct complaints c = { 0 };
+    struct tr_err err = { 0 };
+
+    (void)state;
+    assert_int_equal(bq_read_insert(TR_STR("{\"kind\":\"bigquery#tableDataInsertAllResponse\"}"), 3,
+                                    hear, &c, &err),
+                     TR_OK);
+    assert_int_equal(c.n, 0);
+    assert_int_equal(
+        bq_read_insert(TR_STR("{\"kind\":\"bigquery#tableDataInsertAllResponse\",\"insertErrors\":["
+                              "{\"index\":2,\"errors\":[{\"reason\":\"stopped\",\"location\":\"\"},"
+                              "{\"reason\":\"invalid\",\"location\":\"n\",\"message\":\"bad\"}]},"
+                              "{\"errors\":[{\"reason\":\"stopped\",\"message\":\"\"}]},"
+                              "{\"index\":\"1\"}]}"),
+                       3, hear, &c, &err),
+        TR_OK);
+    assert_int_equal(c.n, 3);
+    assert_int_equal(c.row[0], 2);
+    assert_string_equal(c.said[0].reason, "invalid");
+    assert_string_equal(c.said[0].message, "n: bad");
+    assert_int_equal(c.row[1], 0); /* a number that is 0 may be left out */
+    assert_string_equal(c.said[1].reason, "stopped");
+    assert_int_equal(c.row[2], 1);
+    assert_string_equal(c.said[2].reason, "");
+}
+
+static void a_200_that_does_not_speak_of_rows_is_not_believed(void **state)
+{
+    static const char *const bodies[] = {
+        "",
+        "{}",
+        "<html>",
+        "[]",
+        "{\"kind\":\"bigquery#job\"}",
+        "{\"kind\":\"bigquery#tableDataInsertAllResponse\",\"insertErrors\":{}}",
+        "{\"kind\":\"bigquery#tableDataInsertAllResponse\",\"insertErrors\":[{\"index\":3}]}",
+        "{\"kind\":\"bigquery#tableDataInsertAllResponse\",\"insertErrors\":[{\"index\":-1}]}",
+        "{\"kind\":\"bigquery#tableDataInsertAllResponse\",\"insertErrors\":[{\"index\":[]}]}",
+    };
+    struct complaints c = { 0 };
+    struct tr_err err = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        print_message("#  %s\n", bodies[i]);
+        assert_int_equal(bq_read_insert(tr_str_of(bodies[i]), 3, hear, &c, &err), TR_TRANSIENT);
+    }
+    assert_int_equal(c.n, 0);
+}
+
 static void reads_how_far_an_upload_has_come(void **state)
 {
     static const struct {
@@ -245,6 +311,8 @@ int main(void)
         cmocka_unit_test(reads_errors),
         cmocka_unit_test(reads_datasets_and_tables),
         cmocka_unit_test(reads_results),
+        cmocka_unit_test(reads_what_became_of_streamed_rows),
+        cmocka_unit_test(a_200_that_does_not_speak_of_rows_is_not_believed),
         cmocka_unit_test(reads_how_far_an_upload_has_come),
     };
 

@@ -25,6 +25,7 @@ static uint32_t flags;
 static struct bq_column to; /* what the value goes into */
 static struct bq_fit fit;
 static struct bq_rows rows;
+static bool streamed, few_elements;
 static struct tr_buf out;
 static char reason[BQ_REASON];
 
@@ -56,6 +57,7 @@ static void reset(void)
             batch.col[i].f64 = &real;
     }
     to = (struct bq_column){ .name = "c" };
+    streamed = few_elements = false;
 }
 
 /* One column in that form; the line without its end. */
@@ -67,6 +69,8 @@ static enum bq_row line(int column, enum bq_form form)
         .schema = batch.schema, .n = 1, .col = { { column, form, &to } }, .partition = -1
     };
     assert_int_equal(bq_rows_init(&rows, &fit, 10, 1, &err), TR_OK);
+    rows.streamed = streamed;
+    rows.few_elements = few_elements;
     tr_buf_clear(&out);
     enum bq_row got = bq_row_add(&rows, &batch, 0, &out, reason);
     bq_rows_fini(&rows);
@@ -287,6 +291,63 @@ static void a_load_has_at_most_four_thousand_partitions(void **state)
     bq_rows_fini(&rows);
 }
 
+/* A stream takes a value of type JSON as its text. */
+static void json_is_text_in_a_stream(void **state)
+{
+    (void)state;
+    text = TR_STR("{\"a\": [1180591620717411303424, \"\\\"\"]}");
+    assert_int_equal(line(TR_SESSION_DISTINCT_ID, BQ_AS_JSON), BQ_ROW_REPAIRED);
+    assert_string_equal(out.p, "{\"c\":{\"a\":[1.1805916207174113e+21,\"\\\"\"]}}");
+    streamed = true;
+    assert_int_equal(line(TR_SESSION_DISTINCT_ID, BQ_AS_JSON), BQ_ROW_REPAIRED);
+    assert_string_equal(out.p, "{\"c\":\"{\\\"a\\\":[1.1805916207174113e+21,\\\"\\\\\\\"\\\"]}\"}");
+    assert_int_equal(line(TR_SESSION_URLS, BQ_AS_TEXTS), BQ_ROW_WROTE);
+    assert_string_equal(out.p, "{\"c\":[\"a\",\"b\"]}");
+}
+
+static void a_row_of_a_stream_is_smaller(void **state)
+{
+    char *large = malloc(9000000);
+
+    (void)state;
+    assert_non_null(large);
+    memset(large, 'x', 9000000);
+    text = (struct tr_str){ large, 9000000 };
+    tr_buf_fini(&out);
+    tr_buf_init(&out, 20000000);
+    assert_int_equal(line(TR_SESSION_DISTINCT_ID, BQ_AS_TEXT), BQ_ROW_WROTE);
+    streamed = true;
+    assert_int_equal(line(TR_SESSION_DISTINCT_ID, BQ_AS_TEXT), BQ_ROW_REJECTED);
+    assert_non_null(strstr(reason, "9 MB"));
+    free(large);
+}
+
+static void elements_go_with_autocaptured_events(void **state)
+{
+    static const struct {
+        const char *event;
+        bool few;
+        const char *want;
+    } cases[] = {
+        { "$autocapture", true, "{\"c\":\"\\\"a\\\"\"}" },
+        { "other", true, "{\"c\":\"[]\"}" },
+        { "other", false, "{\"c\":\"\\\"a\\\"\"}" },
+    };
+    struct tr_str chain = TR_STR("\"a\"");
+
+    (void)state;
+    streamed = true;
+    batch.schema = &tr_schema_events;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        text = tr_str_of(cases[i].event);
+        batch.col[TR_EVENT_EVENT].str = &text;
+        batch.col[TR_EVENT_ELEMENTS].str = &chain;
+        few_elements = cases[i].few;
+        assert_int_equal(line(TR_EVENT_ELEMENTS, BQ_AS_JSON_TEXT), BQ_ROW_WROTE);
+        assert_string_equal(out.p, cases[i].want);
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -295,6 +356,9 @@ int main(void)
         CASE(writes_each_form),
         CASE(integers_beyond_a_double_are_quoted),
         CASE(nothing_is_null),
+        CASE(json_is_text_in_a_stream),
+        CASE(a_row_of_a_stream_is_smaller),
+        CASE(elements_go_with_autocaptured_events),
         CASE(text_that_is_too_long_is_cut_and_json_is_not),
         CASE(repairs_are_told),
         CASE(instants_out_of_the_calendar_are_rejected),

@@ -105,6 +105,23 @@ static void writes_a_query(void **state)
        "\"SELECT 'a\\\\'b'\",\"useLegacySql\":false,\"useQueryCache\":false}}}");
 }
 
+static void writes_rows_of_a_stream(void **state)
+{
+    struct tr_uuid uuid;
+    struct tr_buf row;
+
+    (void)state;
+    memset(&uuid, 0x11, sizeof(uuid));
+    tr_buf_init(&row, 1000);
+    bq_write_insert_row(&row, &uuid);
+    tr_buf_z(&row, "{\"a\":1}}");
+    bq_write_insert(&out, (struct tr_str[]){ tr_buf_view(&row), tr_buf_view(&row) }, 2);
+    tr_buf_fini(&row);
+    is("{\"kind\":\"bigquery#tableDataInsertAllRequest\",\"skipInvalidRows\":true,\"rows\":["
+       "{\"insertId\":\"11111111-1111-1111-1111-111111111111\",\"json\":{\"a\":1}},"
+       "{\"insertId\":\"11111111-1111-1111-1111-111111111111\",\"json\":{\"a\":1}}]}");
+}
+
 static void writes_a_table(void **state)
 {
     struct bq_column a = { .name = "timestamp", .type_name = "TIMESTAMP" };
@@ -221,6 +238,7 @@ int main(void)
         CASE(paths_are_encoded),
         CASE(writes_a_load),
         CASE(writes_a_query),
+        CASE(writes_rows_of_a_stream),
         CASE(writes_a_table),
         CASE(quotes_names_for_sql),
         CASE(the_newest_row_of_each_key_is_merged),
