@@ -297,11 +297,12 @@ enum tr_rc api_export_create(struct api_call *c, struct tr_err *err)
     TR_CLEANUP(draft_fini) struct draft d = { .is_new = true };
     struct tr_uuid id = tr_random_uuid7();
     bool paused = false;
-    bool test = false;
 
     if (api_body_bool(c, "paused", &paused, err) != TR_OK ||
-        api_body_bool(c, "test", &test, err) != TR_OK ||
         draft_read(c, c->body, &id, (struct tr_str){ NULL, 0 }, paused, &d, err) != TR_OK)
+        return err->rc;
+    bool test = (d.place.ops->caps & TR_DEST_TEST_FIRST) != 0;
+    if (api_body_bool(c, "test", &test, err) != TR_OK)
         return err->rc;
     if (test && api_place_test_all(c, &d.place, err) != TR_OK)
         return err->rc;

@@ -26,6 +26,8 @@ enum {
     TR_DEST_RECOUNTS = 1 << 3,    /* verify --recount works */
     TR_DEST_UPSERTS = 1 << 4,     /* mutable models: one row a key, the newest version of it. A
                                      place without it gets the rows that changed, as they come */
+    TR_DEST_TEST_FIRST = 1 << 5,  /* an export is only made when its test steps pass, unless it is
+                                     asked for without */
 };
 
 /* What a load or a lookup says became of a chunk. */

@@ -177,6 +177,20 @@ def test_the_last_step_of_the_test_is_what_the_export_does(server, bigquery, con
         assert answer["status"] == "Failed" and "tables.updateData" in answer["hint"]
 
 
+@pytest.mark.parametrize("interval, step", [("realtime", "Stream a row"), ("hour", "Load a row")])
+def test_an_export_is_made_when_a_row_has_arrived(server, bigquery, interval, step):
+    """Unless it is asked for without the test."""
+    body = {"name": "x", "model": "events", "interval": interval, "destination": bigquery.destination()}
+    bigquery.fake.permissions.discard("tables.updateData")
+    answer = server.api("POST", EXPORTS, body, expect=400)
+    assert step in answer["detail"] and "tables.updateData" in answer["hint"]
+    assert server.api("GET", EXPORTS)["results"] == []
+    server.api("POST", EXPORTS, {**body, "test": False}, expect=201)
+    bigquery.fake.permissions.add("tables.updateData")
+    server.api("POST", EXPORTS, body, expect=201)
+    assert len(server.api("GET", EXPORTS)["results"]) == 2
+
+
 def test_the_test_of_an_export_in_real_time_streams(server, bigquery):
     export = live(server, bigquery)
     server.cli("export", "test", export["id"])
@@ -217,3 +231,19 @@ def test_a_long_buffer_waits_and_a_full_one_does_not(server, bigquery):
         few |= send(server, *(event(properties={"t": uuid.uuid4().hex * 10_000}) for _ in range(4)))
     wait_for(lambda: len(bigquery.rows()) >= 3, 10)
     assert {r["uuid"] for r in bigquery.rows()} <= few
+
+
+def test_what_was_streamed_is_verified_and_copies_are_found(server, bigquery):
+    import datetime
+    export = live(server, bigquery)
+    ids = send(server, *(event() for _ in range(20)))
+    arrived(bigquery, ids)
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    server.api("PATCH", f"{EXPORTS}{export['id']}/", {"end_at": now})
+    wait_for(lambda: all(r["status"] == "Completed" for r in server.runs(export)), 70)
+    args = ["verify", "--export", export["id"], "--start", "-2h", "--recount", "--json"]
+    verdicts = server.cli(*args)
+    assert verdicts["ok"] and sum(v["found_there"] or 0 for v in verdicts["results"]) == 20, verdicts
+    bigquery.tables()["events"].rows.append(bigquery.rows()[3])
+    verdicts = server.cli(*args, expect=1)
+    assert "copies_at_target" in {v["verdict"].lower() for v in verdicts["results"]}, verdicts

@@ -147,7 +147,7 @@ class Server:
 
     def create_export(self, destination, interval="every 5 seconds", project=1, **more):
         return self.api("POST", f"/api/projects/{project}/batch_exports/", {
-            "name": "test", "model": "events", "interval": interval, "destination": destination, **more})
+            "name": "test", "model": "events", "interval": interval, "destination": destination, "test": False, **more})
 
     def runs(self, export, project=1, **params):
         return self.api("GET", f"/api/projects/{project}/batch_exports/{export['id']}/runs/",

@@ -111,7 +111,7 @@ static const char *const left_out[] = { "$feature_flag_called", "$autocapture", 
 /* In real time: rows are streamed. The same place, the same object. */
 const struct tr_dest_ops tr_dest_bigquery_live_ops = {
     .name = "BigQuery",
-    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS,
+    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_TEST_FIRST,
     .options = bq_options,
     .tests = bq_stream_tests,
     .defaults = { events },
@@ -132,7 +132,7 @@ const struct tr_dest_ops tr_dest_bigquery_live_ops = {
 
 const struct tr_dest_ops tr_dest_bigquery_ops = {
     .name = "BigQuery",
-    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_UPSERTS,
+    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_UPSERTS | TR_DEST_TEST_FIRST,
     .options = bq_options,
     .tests = bq_tests,
     .defaults = { events, persons, tr_default_sessions, tr_default_groups },
