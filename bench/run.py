@@ -20,6 +20,7 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "test" / "lib"))
 
+import streaming  # noqa: E402
 from harness import Server, file_destination, wait_for  # noqa: E402
 
 NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -301,8 +302,18 @@ def postgres(bench, rounds):
         subprocess.run(["bash", script, "stop", str(folder)], check=False, stdout=subprocess.DEVNULL)
 
 
+def stream_latency(bench, _):
+    """5 thousand events a second into BigQuery in real time."""
+    streaming.latency(bench, record)
+
+
+def stream_backlog(bench, _):
+    """BigQuery dead while 5 million events come in; then it lives again, and they go on coming in."""
+    streaming.backlog(bench, record, fill, stored)
+
+
 PARTS = {"capture": capture, "batches": batches, "bodies": big_bodies, "memory": runs_memory, "interval": interval_cost,
-         "postgres": postgres}
+         "postgres": postgres, "stream": stream_latency, "backlog": stream_backlog}
 
 
 def main():
