@@ -2,7 +2,11 @@
  * in every event (repeated ones would time the deduplication).
  *
  *   load PORT --connections N --seconds S --batch B --tokens T1,T2,.. [--path /batch/]
- * [--body-bytes N]
+ *        [--event-bytes N] [--people N [--walk 1] [--plain 1] [--events N]]
+ *
+ * With --people each event is somebody's: drawn, or (walk) one after the other. Of ten events three
+ * set a property and seven are of a session; plain: of the same bytes, but none of it means
+ * anything. Ends after --events events, if that is sooner.
  *
  * Prints one JSON object: requests, events, errors, seconds, rates, latency quantiles in
  * microseconds, and its own CPU seconds. Talks to 127.0.0.1 only. One thread: the measured server
@@ -27,16 +31,22 @@ enum { MAX_TOKENS = 256, EVENT_ROOM = 2048, LATENCY_BUCKETS = 400 };
 
 struct options {
     int port, connections, batch, tokens, event_bytes;
+    int people, walk, plain;
+    uint64_t events;
     double seconds;
     const char *path;
     char *token[MAX_TOKENS];
+};
+
+struct places {
+    size_t uuid, person, session, set; /* 0: it has none */
 };
 
 struct connection {
     int fd;
     char *request;
     size_t request_n, sent;
-    size_t *uuid_at; /* where each event's uuid stands in request */
+    struct places *events; /* where each event's changing parts stand in request */
     char answer[4096];
     size_t answer_n;
     int64_t began_us;
@@ -92,48 +102,94 @@ static void put_uuid(char *at)
     }
 }
 
-static size_t put_event(char *at, int n, int event_bytes)
+static size_t put_event(const struct options *o, char *at, int n)
 {
+    const char *set = o->people > 0 && n % 10 < 3 ? (o->plain ? "aset" : "$set") : NULL;
+    const char *session = o->people == 0 ? "$session_id"
+                          : n % 10 >= 7  ? NULL
+                          : o->plain     ? "asession_id"
+                                         : "$session_id";
     int used = snprintf(
         at, EVENT_ROOM,
         "{\"event\":\"$pageview\",\"uuid\":\"00000000-0000-4000-a000-000000000000\","
-        "\"distinct_id\":\"user-%d\",\"timestamp\":\"2026-11-20T12:00:00.123Z\","
+        "\"distinct_id\":\"user-%07d\",\"timestamp\":\"2026-11-20T12:00:00.123Z\","
         "\"properties\":{\"$current_url\":\"https://shop.example.com/cart/%d?a=b\","
-        "\"$browser\":\"Firefox\",\"$browser_version\":131,\"$os\":\"Linux\",\"price\":54.10,"
-        "\"$session_id\":\"0192f3a1-0000-7000-8000-%012d\",\"list\":[1,2,3,null,true],"
-        "\"text\":\"",
-        n % 5000, n, n);
-    for (; used < event_bytes - 3; used++)
+        "\"$browser\":\"Firefox\",\"$browser_version\":131,\"$os\":\"Linux\",\"price\":54.10,",
+        n % 5000, n % 10);
+
+    if (o->plain)
+        used += sprintf(at + used, "\"$process_person_profile\":false,");
+    if (session != NULL)
+        used += sprintf(at + used, "\"%s\":\"0192f3a1-0000-7000-8000-%012d\",", session, n);
+    if (set != NULL)
+        used += sprintf(at + used, "\"%s\":{\"plan\":\"p%07d\",\"seats\":5},", set, n);
+    used += sprintf(at + used, "\"list\":[1,2,3,null,true],\"text\":\"");
+    for (; used < o->event_bytes - 3; used++)
         at[used] = "lorem ipsum dolor sit amet "[used % 27];
     memcpy(at + used, "\"}}", 3);
+    at[used + 3] = '\0';
     return (size_t)used + 3;
+}
+
+static size_t place_of(const char *request, const char *event, const char *what)
+{
+    const char *p = strstr(event, what);
+
+    return p == NULL ? 0 : (size_t)(p - request) + strlen(what);
+}
+
+static struct places places_of(const struct options *o, const char *request, const char *event)
+{
+    struct places p = { .uuid = place_of(request, event, "\"uuid\":\"") };
+
+    if (o->people > 0) {
+        p.person = place_of(request, event, "\"distinct_id\":\"user-");
+        p.session = place_of(request, event, "session_id\":\"0192f3a1-0000-7000-8000-");
+        p.set = place_of(request, event, "set\":{\"plan\":\"p");
+    }
+    return p;
+}
+
+static void put_digits(char *at, int n, uint64_t value)
+{
+    while (n-- > 0) {
+        at[n] = (char)('0' + value % 10);
+        value /= 10;
+    }
 }
 
 static void make_request(const struct options *o, struct connection *c, int n)
 {
     char *body = malloc((size_t)o->batch * EVENT_ROOM + 512);
+    struct places *places = malloc((size_t)o->batch * sizeof(*places));
     size_t *at = malloc((size_t)o->batch * sizeof(*at));
     size_t used = (size_t)sprintf(body, "{\"api_key\":\"%s\",\"batch\":[", o->token[n % o->tokens]);
 
     for (int i = 0; i < o->batch; i++) {
         if (i > 0)
             body[used++] = ',';
-        size_t start = used;
-        used += put_event(body + used, n * o->batch + i, o->event_bytes);
-        at[i] = (size_t)(strstr(body + start, "00000000-0000-4000") - body);
+        at[i] = used;
+        used += put_event(o, body + used, n * o->batch + i);
     }
     used += (size_t)sprintf(body + used, "]}");
 
-    c->request = malloc(used + 512);
+    c->request = malloc(used + 513);
     int head = sprintf(c->request,
                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                        "Content-Length: %zu\r\n\r\n",
                        o->path, used);
     memcpy(c->request + head, body, used);
     c->request_n = (size_t)head + used;
-    for (int i = 0; i < o->batch; i++)
-        at[i] += (size_t)head;
-    c->uuid_at = at;
+    c->request[c->request_n] = '\0';
+    for (int i = 0; i < o->batch; i++) {
+        char *end = c->request + head + (i + 1 < o->batch ? at[i + 1] : used - 2);
+        char kept = *end;
+        *end = '\0'; /* each event is looked into on its own */
+        places[i] = places_of(o, c->request, c->request + head + at[i]);
+        *end = kept;
+    }
+    c->events = places;
+    free(at);
     free(body);
 }
 
@@ -165,10 +221,26 @@ static bool push(struct connection *c)
     return true;
 }
 
+/* A new event: its uuid, and whose it is. A session lasts as long as epoch does not change. */
+static void refresh(const struct options *o, char *request, const struct places *p, int64_t epoch)
+{
+    static uint64_t walked;
+
+    put_uuid(request + p->uuid);
+    if (o->people == 0)
+        return;
+    uint64_t person = (o->walk ? walked++ : next_random()) % (uint64_t)o->people;
+    put_digits(request + p->person, 7, person);
+    if (p->session != 0)
+        put_digits(request + p->session, 12, person * 100000 + (uint64_t)epoch % 100000);
+    if (p->set != 0)
+        put_digits(request + p->set, 7, next_random() % 10000000);
+}
+
 static void start(const struct options *o, struct connection *c)
 {
     for (int i = 0; i < o->batch; i++)
-        put_uuid(c->request + c->uuid_at[i]);
+        refresh(o, c->request, &c->events[i], c->began_us / 10000000);
     c->sent = 0;
     c->answer_n = 0;
     c->began_us = now_us();
@@ -265,7 +337,8 @@ static void drive(const struct options *o, struct totals *t)
         struct epoll_event ready[256];
         int n = epoll_wait(epoll, ready, 256, 100);
 
-        going = now_us() - began < (int64_t)(o->seconds * 1e6);
+        going = now_us() - began < (int64_t)(o->seconds * 1e6) &&
+                (o->events == 0 || t->events < o->events);
         for (int i = 0; i < n; i++) {
             struct connection *c = ready[i].data.ptr;
             if ((ready[i].events & EPOLLOUT) != 0)
@@ -307,6 +380,14 @@ static void parse(int argc, char **argv, struct options *o)
             o->path = argv[i + 1];
         else if (strcmp(argv[i], "--event-bytes") == 0)
             o->event_bytes = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--people") == 0)
+            o->people = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--walk") == 0)
+            o->walk = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--plain") == 0)
+            o->plain = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--events") == 0)
+            o->events = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--tokens") == 0)
             for (char *t = strtok(argv[i + 1], ","); t != NULL && o->tokens < MAX_TOKENS;
                  t = strtok(NULL, ","))

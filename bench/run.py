@@ -6,6 +6,7 @@ Loopback only; every round is bounded in time.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -188,6 +189,101 @@ def backfill(server, export, start, end, on_delivered="skip"):
     return [r for r in server.runs(export) if r["backfill_id"] == made["id"] and r["records_completed"]]
 
 
+class Behind:
+    """How far what is derived is behind what is stored, looked at all the while."""
+
+    def __init__(self, server):
+        self.server, self.worst, self.stopping = server, 0, threading.Event()
+        self.thread = threading.Thread(target=self.look)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+    def look(self):
+        time.sleep(1)  # after a pause everything is as old as the pause
+        while not self.stopping.is_set():
+            store = self.server.api("GET", "/api/status/")["store"]
+            if store["applied_through"] is None:
+                continue
+            self.worst = max(self.worst, instant(store["closed_through"]) - instant(store["applied_through"]))
+            time.sleep(0.2)
+
+
+def persons(bench, rounds):
+    """Of ten events three write a person and seven are of a session, 50,000 people; paired with events of the same
+    bytes that do neither."""
+    servers = {plain: bench.server() for plain in (0, 1)}
+    tokens = {plain: [server.capture_token()] for plain, server in servers.items()}
+    ratios, behind, speed = [], [], {}
+    cpu = {plain: server.cpu_seconds() for plain, server in servers.items()}
+    for _ in range(rounds):
+        for plain, server in servers.items():
+            with Behind(server) as b:
+                speed[plain] = bench.load(server.port, tokens=tokens[plain], batch=50, people=50_000, plain=plain,
+                                          seconds=8)["events_per_s"]
+            if not plain:
+                behind.append(b.worst)
+            wait_for(lambda s=server: caught_up(s), 60, 0.1)
+        ratios.append(speed[0] / speed[1])
+    each = {plain: round((server.cpu_seconds() - cpu[plain]) / stored(server) * 1e6, 2)
+            for plain, server in servers.items()}
+    record("capture with persons and sessions / without", statistics.median(ratios), "ratio", ">= 0.7",
+           events_per_s=speed[0], cpu_us_per_event=each[0], without=each[1])
+    record("applied_through behind, at worst", max(behind), "s", "<= 2", rounds=[round(b, 2) for b in behind])
+    for server in servers.values():
+        server.kill()
+
+
+def caught_up(server):
+    store = server.api("GET", "/api/status/")["store"]
+    return store["applied_through"] is not None and store["applied_through"] >= store["closed_through"]
+
+
+def people(bench, rounds):
+    """5 million people: memory; and what a run costs by the people who changed, among few and among many."""
+    import psycopg
+    with postgres_server(bench) as (info, destination):
+        took, rows = {}, {}
+        for many in (20_000, 5_000_000):
+            server = bench.server()
+            token = server.capture_token()
+            table = f"persons_{many}"
+            export = server.create_export(destination(1, table), model="persons", interval="day", paused=True)
+            bench.load(server.port, tokens=[token], batch=50, people=many, walk=1, seconds=600, events=many)
+            wait_for(lambda s=server: caught_up(s), 60, 0.1)
+            if many > 1_000_000:
+                record("5 million people, peak memory", server.rss_bytes(peak=True) / 2**20, "MiB", "bounded")
+            times = []
+            for _ in range(rounds):
+                began = int(time.time() * 1e6)
+                bench.load(server.port, tokens=[token], batch=50, people=10_000, walk=1, seconds=60, events=10_000)
+                time.sleep(0.5)
+                runs, peak = peak_of(server, lambda b=began: backfill(server, export, iso(b), iso(int(time.time() * 1e6))))
+                rows[many] = sum(r["records_completed"] for r in runs)
+                times.append(sum(map(run_took, runs)) / rows[many])
+            took[many] = statistics.median(times)
+            if many > 1_000_000:
+                runs, peak = peak_of(server, lambda: backfill(server, export, iso(0), iso(began)))
+                print(f"    everybody: {sum(r['records_completed'] for r in runs)} rows,"
+                      f" {sum(map(run_took, runs)):.0f} s, {peak / 2**20:.0f} MiB")
+                found = psycopg.connect(info).execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                assert found == many, found
+                record("a first run over 5 million people, peak memory", peak / 2**20, "MiB", "bounded")
+            server.kill()
+        record("a row of a persons run, among 5 million / 20 thousand", took[5_000_000] / took[20_000], "ratio",
+               "about 1", rows=rows[5_000_000])
+
+
+def instant(text):
+    from datetime import datetime
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
 def iso(us):
     from datetime import datetime, timezone
     return datetime.fromtimestamp(us / 1e6, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -244,17 +340,34 @@ def interval_cost(bench, rounds):
     server.kill()
 
 
-def postgres(bench, rounds):
-    """Our run against `psql \\copy` of the same rows, binary, into the same table, on a default server."""
+@contextlib.contextmanager
+def postgres_server(bench):
+    """A default server: (conninfo, destination(connections, table))."""
     import psycopg
-    folder = bench.folder / "pg"
-    folder.mkdir(mode=0o755)
-    script = str(TOP / "test/lib/pg.sh")
+    folder = pathlib.Path(tempfile.mkdtemp(dir=bench.folder, prefix="pg"))
+    folder.chmod(0o755)
     bench.folder.chmod(0o755)
+    script = str(TOP / "test/lib/pg.sh")
     info = subprocess.run(["bash", script, "start", str(folder), "durable"], check=True, text=True,
                           stdout=subprocess.PIPE).stdout.strip().splitlines()[-1]
     conf = psycopg.conninfo.conninfo_to_dict(info)
+
+    def destination(connections, table="events"):
+        return {"type": "Postgres", "config": {
+            "host": conf["host"], "port": int(conf["port"]), "user": conf["user"], "password": conf["password"],
+            "database": conf["dbname"], "schema": "public", "table_name": table, "sslmode": "disable",
+            "connections": connections}}
+
     try:
+        yield info, destination
+    finally:
+        subprocess.run(["bash", script, "stop", str(folder)], check=False, stdout=subprocess.DEVNULL)
+
+
+def postgres(bench, rounds):
+    """Our run against `psql \\copy` of the same rows, binary, into the same table, on a default server."""
+    import psycopg
+    with postgres_server(bench) as (info, destination):
         admin = psycopg.connect(info, autocommit=True)
         server = bench.server("--chunk-rows", "100000")
         token = server.capture_token()
@@ -263,16 +376,10 @@ def postgres(bench, rounds):
         end = int(time.time() * 1e6)
         time.sleep(1)
 
-        def destination(connections):
-            return {"type": "Postgres", "config": {
-                "host": conf["host"], "port": int(conf["port"]), "user": conf["user"], "password": conf["password"],
-                "database": conf["dbname"], "schema": "public", "table_name": "events", "sslmode": "disable",
-                "connections": connections}}
-
         exports = {n: server.create_export(destination(n), interval="day", paused=True) for n in (1, 2)}
         backfill(server, exports[1], iso(began), iso(end), "append")
         rows = admin.execute("SELECT count(*) FROM events").fetchone()[0]
-        dump = folder / "rows.bin"
+        dump = bench.folder / "rows.bin"
         with psycopg.connect(info) as reader, open(dump, "wb") as out:
             with reader.cursor().copy("COPY events TO STDOUT (FORMAT binary)") as copy:
                 for block in copy:
@@ -298,8 +405,6 @@ def postgres(bench, rounds):
         record("postgres, client CPU", statistics.median(cpu), "us a row", "<= 8")
         record("postgres, two connections / one", statistics.median(second), "ratio", ">= 1.5")
         server.kill()
-    finally:
-        subprocess.run(["bash", script, "stop", str(folder)], check=False, stdout=subprocess.DEVNULL)
 
 
 def stream_latency(bench, _):
@@ -313,7 +418,7 @@ def stream_backlog(bench, _):
 
 
 PARTS = {"capture": capture, "batches": batches, "bodies": big_bodies, "memory": runs_memory, "interval": interval_cost,
-         "postgres": postgres, "stream": stream_latency, "backlog": stream_backlog}
+         "postgres": postgres, "persons": persons, "people": people, "stream": stream_latency, "backlog": stream_backlog}
 
 
 def main():

@@ -73,16 +73,44 @@ enum tr_rc api_backfill_cancel(struct api_call *c, struct tr_err *err)
 
 /* ---- creating one ---- */
 
-static enum tr_rc read_instant(struct api_call *c, const char *key, const struct tr_export *e,
-                               int64_t *ret, struct tr_err *err)
+static enum tr_rc first_row(struct api_call *c, const struct tr_export *e, int64_t *ret,
+                            struct tr_err *err)
 {
-    const char *text = NULL;
+    struct tr_source *source = c->d->source;
+    int64_t floor = e->schema->is_mutable ? TR_TIME_MIN : source->ops->floor(source);
+    struct tr_range closed = { floor, source->ops->closed_through(source) };
+    struct tr_range r = tr_range_meet(closed, tr_export_bounds(e));
+    bool any = false;
+    int64_t last = 0;
 
-    if (api_body_text(c, key, &text, err) != TR_OK)
+    if (source->ops->extent(source, e->project, e->schema, r, &any, ret, &last, err) != TR_OK)
+        return tr_wrap(err, "find the first row");
+    if (any)
+        *ret = tr_schedule_at(&e->schedule, *ret).lo;
+    return any ? TR_OK
+               : api_bad(c, err, "start_at", "invalid_input", NULL,
+                         "there is nothing to backfill yet");
+}
+
+/* Without a start: from the first row on; without an end: to this instant. */
+static enum tr_rc read_range(struct api_call *c, const struct tr_export *e, struct tr_range *ret,
+                             struct tr_err *err)
+{
+    const char *start = NULL;
+    const char *end = NULL;
+
+    if (api_body_text(c, "start_at", &start, err) != TR_OK ||
+        api_body_text(c, "end_at", &end, err) != TR_OK)
         return err->rc;
-    if (text == NULL)
-        return api_bad(c, err, key, "required", NULL, "a backfill needs start_at and end_at");
-    return api_when(c, key, tr_str_of(text), &e->schedule, false, ret, err);
+    ret->hi = c->d->source->ops->now(c->d->source);
+    enum tr_rc rc = end == NULL
+                        ? TR_OK
+                        : api_when(c, "end_at", tr_str_of(end), &e->schedule, false, &ret->hi, err);
+    if (rc != TR_OK)
+        return rc;
+    return start == NULL
+               ? first_row(c, e, &ret->lo, err)
+               : api_when(c, "start_at", tr_str_of(start), &e->schedule, false, &ret->lo, err);
 }
 
 static enum tr_rc read_on_delivered(struct api_call *c, const struct tr_export *e,
@@ -106,7 +134,8 @@ static enum tr_rc read_on_delivered(struct api_call *c, const struct tr_export *
                        "there are skip, replace and append");
     if (b->on_delivered == TR_REPLACE_DELIVERED &&
         (ops == NULL || !tr_dest_replaces(ops, e->schema)))
-        return api_bad(c, err, "on_delivered", "invalid_input", "use skip, or append",
+        return api_bad(c, err, "on_delivered", "invalid_input",
+                       e->schema->is_mutable ? "use skip" : "use skip, or append",
                        "a %s destination cannot replace what it has", e->dest_type);
     if (b->on_delivered == TR_APPEND_DELIVERED && e->schema->is_mutable)
         return api_bad(c, err, "on_delivered", "invalid_input", "use skip, or replace",
@@ -138,7 +167,7 @@ static enum tr_rc check_range(struct api_call *c, const struct tr_export *e, str
         return api_bad(c, err, "start_at", "invalid_input", NULL,
                        "the range is outside of the export's own start_at and end_at");
     b->range = inside;
-    if (b->range.lo < floor && floor > TR_TIME_MIN) {
+    if (b->range.lo < floor && floor > TR_TIME_MIN && !e->schema->is_mutable) {
         /* What the store let go of cannot be delivered: never say "0 rows" about it. */
         (void)tr_time_format(floor, until);
         return api_bad(c, err, "start_at", "invalid_input", "choose a later start",
@@ -158,9 +187,7 @@ enum tr_rc api_backfill_create(struct api_call *c, struct tr_err *err)
 
     if (api_export_row(c, 1, &row, err) != TR_OK || api_export_parse_row(&row, &e, err) != TR_OK ||
         api_only_known(c, c->body, "", known, NULL, err) != TR_OK ||
-        read_instant(c, "start_at", e, &b.range.lo, err) != TR_OK ||
-        read_instant(c, "end_at", e, &b.range.hi, err) != TR_OK ||
-        read_on_delivered(c, e, &b, err) != TR_OK ||
+        read_range(c, e, &b.range, err) != TR_OK || read_on_delivered(c, e, &b, err) != TR_OK ||
         api_body_int(c, "parallel", 1, MAX_PARALLEL, &parallel, err) != TR_OK ||
         check_range(c, e, &b, err) != TR_OK)
         return err->rc;

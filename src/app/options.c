@@ -77,7 +77,7 @@ static const struct app_option {
       "age of the oldest unsealed event that starts one" },
     { "block-bytes", BYTES, AT(block_bytes), "1MiB", 65536, 64 << 20,
       "raw size of a sealed block" },
-    { "state-cache", BYTES, AT(state_cache_bytes), "40MiB", 1 << 20, INT64_C(1) << 40,
+    { "state-cache", BYTES, AT(state_cache_bytes), "96MiB", 1 << 20, INT64_C(1) << 40,
       "persons, distinct ids and sessions kept in memory" },
     { "state-commit", DURATION, AT(state_commit_us), "10s", TR_US_PER_MS, TR_US_PER_HOUR,
       "persons and sessions are written at least this often; what was not is made again at a "

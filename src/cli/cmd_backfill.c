@@ -159,7 +159,7 @@ static int show(const struct cli *c, json_t *b, bool wait)
 int cli_backfill_create(struct cli *c)
 {
     json_t *answer = NULL;
-    json_t *body = json_pack("{s:s, s:s}", "start_at", cli_value(c, "--start"), "end_at",
+    json_t *body = json_pack("{s:s?, s:s?}", "start_at", cli_value(c, "--start"), "end_at",
                              cli_value(c, "--end"));
     const char *parallel = cli_value(c, "--parallel");
     char *end = NULL;

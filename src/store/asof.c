@@ -108,6 +108,7 @@ static enum tr_rc begin_file(struct asof *a, struct tr_err *err)
         asof_file_unref(f);
         return rc;
     }
+    a->file = f;
     a->next_id++;
     a->at = sizeof(h);
     f->unsynced = true;
@@ -151,7 +152,7 @@ void asof_close(struct asof *a)
 
 static struct asof_file *current(const struct asof *a)
 {
-    return a->at == 0 ? NULL : a->files[a->n - 1];
+    return a->at == 0 ? NULL : a->file;
 }
 
 /* What waits goes to the file. Lists are readable from then on. */
@@ -207,8 +208,7 @@ static enum tr_rc put_person(struct asof *a, struct asof_place *place, const str
                        "a journal record with %" PRIu64 " bytes of persons", at);
     enum tr_rc rc = put(a, &h, id, sizeof(*id), properties.p, properties.n, err);
     if (rc == TR_OK)
-        *place = (struct asof_place){ a->files[a->n - 1]->id,
-                                      { (uint32_t)(at / 8), (uint32_t)properties.n } };
+        *place = (struct asof_place){ a->file->id, { (uint32_t)(at / 8), (uint32_t)properties.n } };
     return rc;
 }
 
@@ -238,7 +238,7 @@ enum tr_rc asof_add(struct asof *a, struct asof_place *place, const struct tr_uu
     }
     if (rc == TR_OK && a->at == 0)
         rc = begin_file(a, err);
-    if (rc == TR_OK && place != NULL && place->file != a->files[a->n - 1]->id)
+    if (rc == TR_OK && place != NULL && place->file != a->file->id)
         rc = put_person(a, place, id, properties, err);
     if (rc != TR_OK)
         return tr_wrap(err, "asof");

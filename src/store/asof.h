@@ -57,6 +57,7 @@ struct asof {
     atomic_uint_fast64_t flushed_seq; /* lists up to this journal record can be read */
 
     /* the writer's: */
+    struct asof_file *file; /* it is the last one, which is never dropped; not while at is 0 */
     uint64_t next_id;
     uint64_t at;       /* bytes of the file and of what waits */
     struct tr_buf out; /* not written yet */

@@ -1,45 +1,78 @@
 #include "store/cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { FIRST_SLOTS = 1024 };
+enum {
+    FIRST_SLOTS = 1024,
+    OVERHEAD = 32, /* what an entry costs besides its own bytes: its slot, malloc */
+};
 
-enum tr_rc cache_init(struct cache *c, const struct cache_ops *ops, void *owner, size_t max_bytes,
-                      struct tr_err *err)
+static enum tr_rc alloc_slots(struct cache *c, size_t n, struct tr_err *err)
 {
-    *c = (struct cache){ .ops = ops, .owner = owner, .max_bytes = max_bytes };
-    c->slots = calloc(FIRST_SLOTS, sizeof(struct cache_entry *));
-    if (c->slots == NULL)
+    c->hashes = calloc(n, sizeof(*c->hashes));
+    c->entries = calloc(n, sizeof(struct cache_entry *));
+    if (c->hashes == NULL || c->entries == NULL) {
+        free(c->hashes);
+        free(c->entries);
         return tr_fail_oom(err);
-    c->mask = FIRST_SLOTS - 1;
+    }
+    c->mask = n - 1;
     return TR_OK;
+}
+
+enum tr_rc cache_init(struct cache *c, const struct cache_ops *ops, void *owner,
+                      struct cache_pool *pool, size_t share, struct tr_err *err)
+{
+    assert(pool->n < CACHES);
+    *c = (struct cache){ .ops = ops, .owner = owner, .pool = pool, .share = share };
+    if (alloc_slots(c, FIRST_SLOTS, err) != TR_OK) {
+        *c = (struct cache){ 0 };
+        return TR_INTERNAL;
+    }
+    pool->caches[pool->n++] = c;
+    return TR_OK;
+}
+
+static size_t cost(const struct cache_entry *e)
+{
+    return e->bytes + (size_t)OVERHEAD;
+}
+
+static void count(struct cache *c, size_t more, size_t less)
+{
+    c->bytes += more - less;
+    c->pool->bytes += more - less;
 }
 
 void cache_forget(struct cache *c)
 {
-    if (c->slots == NULL)
+    if (c->entries == NULL)
         return;
     for (size_t i = 0; i <= c->mask; i++) {
-        if (c->slots[i] != NULL)
-            c->ops->free(c->slots[i]);
-        c->slots[i] = NULL;
+        struct cache_entry *e = c->entries[i];
+        if (e != NULL && e->dirty)
+            c->pool->dirty_bytes -= cost(e);
+        free(e);
+        c->entries[i] = NULL;
     }
-    c->n = c->bytes = c->dirty_bytes = 0;
+    count(c, 0, c->bytes);
+    c->n = 0;
 }
 
 void cache_fini(struct cache *c)
 {
     cache_forget(c);
-    free(c->slots);
+    free(c->hashes);
+    free(c->entries);
     *c = (struct cache){ 0 };
 }
 
 struct cache_entry *cache_find(struct cache *c, uint32_t hash, const void *key)
 {
-    for (size_t i = hash & c->mask; c->slots[i] != NULL; i = (i + 1) & c->mask) {
-        struct cache_entry *e = c->slots[i];
-        if (e->hash == hash && c->ops->is(e, key)) {
+    for (size_t i = hash & c->mask; c->entries[i] != NULL; i = (i + 1) & c->mask) {
+        struct cache_entry *e = c->entries[i];
+        if (c->hashes[i] == hash && c->ops->is(e, key)) {
             e->touched = true;
             return e;
         }
@@ -51,38 +84,39 @@ static void place(struct cache *c, struct cache_entry *e)
 {
     size_t i = e->hash & c->mask;
 
-    while (c->slots[i] != NULL)
+    while (c->entries[i] != NULL)
         i = (i + 1) & c->mask;
-    c->slots[i] = e;
+    c->entries[i] = e;
+    c->hashes[i] = e->hash;
 }
 
 static enum tr_rc grow(struct cache *c, struct tr_err *err)
 {
-    size_t old = c->mask + 1;
-    struct cache_entry **before = c->slots;
-    struct cache_entry **slots = calloc(2 * old, sizeof(struct cache_entry *));
+    struct cache old = *c;
 
-    if (slots == NULL)
-        return tr_fail_oom(err);
-    c->slots = slots;
-    c->mask = 2 * old - 1;
-    for (size_t i = 0; i < old; i++)
-        if (before[i] != NULL)
-            place(c, before[i]);
-    free(before);
+    if (alloc_slots(c, 2 * (old.mask + 1), err) != TR_OK) {
+        *c = old;
+        return TR_INTERNAL;
+    }
+    for (size_t i = 0; i <= old.mask; i++)
+        if (old.entries[i] != NULL)
+            place(c, old.entries[i]);
+    free(old.hashes);
+    free(old.entries);
     return TR_OK;
 }
 
 /* Takes the entry out of slot i; those behind it move up where the gap would hide them. */
 static void take_out(struct cache *c, size_t i)
 {
-    c->slots[i] = NULL;
-    for (size_t k = (i + 1) & c->mask; c->slots[k] != NULL; k = (k + 1) & c->mask) {
-        size_t home = c->slots[k]->hash & c->mask;
+    c->entries[i] = NULL;
+    for (size_t k = (i + 1) & c->mask; c->entries[k] != NULL; k = (k + 1) & c->mask) {
+        size_t home = c->hashes[k] & c->mask;
         if (((k - home) & c->mask) < ((k - i) & c->mask))
             continue;
-        c->slots[i] = c->slots[k];
-        c->slots[k] = NULL;
+        c->entries[i] = c->entries[k];
+        c->hashes[i] = c->hashes[k];
+        c->entries[k] = NULL;
         i = k;
     }
     c->n--;
@@ -92,59 +126,101 @@ enum tr_rc cache_write_one(struct cache *c, struct cache_entry *e, struct tr_err
 {
     if (!e->dirty)
         return TR_OK;
-    if (c->ops->write(c->owner, e, err) != TR_OK)
-        return err == NULL ? TR_INTERNAL : err->rc;
+    enum tr_rc rc = c->ops->write(c->owner, e, err);
+    if (rc != TR_OK)
+        return rc;
     e->dirty = false;
-    c->dirty_bytes -= e->bytes;
+    c->pool->dirty_bytes -= cost(e);
     return TR_OK;
 }
 
-/* The hand goes round: what was touched since it came last gets another round. */
-static enum tr_rc make_room(struct cache *c, const struct cache_entry *keep, struct tr_err *err)
+/* The hand goes round: what was touched since it came last gets another round. false in *ret: there
+ * is nothing but keep. */
+static enum tr_rc drop_one(struct cache *c, const struct cache_entry *keep, bool *ret,
+                           struct tr_err *err)
 {
-    /* After two rounds everything but keep was looked at untouched: it is larger than the table. */
-    for (size_t steps = 2 * (c->mask + 1); c->bytes > c->max_bytes && c->n > 1 && steps > 0;
-         steps--) {
-        struct cache_entry *e = c->slots[c->hand];
+    *ret = false;
+    for (size_t steps = 2 * (c->mask + 1); steps > 0; steps--) {
+        struct cache_entry *e = c->entries[c->hand & c->mask];
 
         if (e == NULL || e == keep || e->touched) {
             if (e != NULL)
                 e->touched = false;
-            c->hand = (c->hand + 1) & c->mask;
+            c->hand++;
             continue;
         }
         enum tr_rc rc = cache_write_one(c, e, err);
         if (rc != TR_OK)
             return rc;
-        c->bytes -= e->bytes;
-        take_out(c, c->hand); /* another may stand there now: the hand stays */
-        c->ops->free(e);
+        count(c, 0, cost(e));
+        take_out(c, c->hand & c->mask); /* another may stand there now: the hand stays */
+        free(e);
+        *ret = true;
+        return TR_OK;
     }
     return TR_OK;
+}
+
+static struct cache *furthest_over(const struct cache_pool *p)
+{
+    struct cache *found = p->caches[0];
+
+    for (size_t i = 1; i < p->n; i++)
+        if (p->caches[i]->bytes * found->share > found->bytes * p->caches[i]->share)
+            found = p->caches[i];
+    return found;
+}
+
+static enum tr_rc make_room(struct cache *c, const struct cache_entry *keep, struct tr_err *err)
+{
+    struct cache_pool *p = c->pool;
+    bool more = true;
+    enum tr_rc rc = TR_OK;
+
+    while (rc == TR_OK && more && p->bytes > p->max_bytes)
+        rc = drop_one(furthest_over(p), keep, &more, err);
+    return rc;
 }
 
 enum tr_rc cache_add(struct cache *c, struct cache_entry *e, struct tr_err *err)
 {
     if ((c->n + 1) * 4 > (c->mask + 1) * 3 && grow(c, err) != TR_OK) {
-        c->ops->free(e);
+        free(e);
         return TR_INTERNAL;
     }
     e->touched = true;
     place(c, e);
     c->n++;
-    c->bytes += e->bytes;
+    count(c, cost(e), 0);
     if (e->dirty)
-        c->dirty_bytes += e->bytes;
+        c->pool->dirty_bytes += cost(e);
     return make_room(c, e, err);
 }
 
-enum tr_rc cache_changed(struct cache *c, struct cache_entry *e, size_t bytes, struct tr_err *err)
+struct cache_entry *cache_resize(struct cache *c, struct cache_entry *e, size_t bytes)
 {
-    c->bytes += bytes - e->bytes;
-    c->dirty_bytes += e->dirty ? bytes - e->bytes : bytes;
-    e->bytes = (uint32_t)bytes;
+    size_t i = e->hash & c->mask;
+
+    while (c->entries[i] != e)
+        i = (i + 1) & c->mask;
+    size_t before = cost(e);
+    struct cache_entry *moved = realloc(e, bytes);
+    if (moved == NULL)
+        return NULL;
+    moved->bytes = (uint32_t)bytes;
+    c->entries[i] = moved;
+    count(c, cost(moved), before);
+    if (moved->dirty)
+        c->pool->dirty_bytes += cost(moved) - before;
+    return moved;
+}
+
+enum tr_rc cache_changed(struct cache *c, struct cache_entry *e, struct tr_err *err)
+{
+    if (!e->dirty)
+        c->pool->dirty_bytes += cost(e);
     e->dirty = true;
-    return c->bytes > c->max_bytes ? make_room(c, e, err) : TR_OK;
+    return make_room(c, e, err);
 }
 
 enum tr_rc cache_write(struct cache *c, struct tr_err *err)
@@ -152,14 +228,14 @@ enum tr_rc cache_write(struct cache *c, struct tr_err *err)
     size_t n = 0;
     enum tr_rc rc = TR_OK;
 
-    if (c->dirty_bytes == 0)
+    if (c->pool->dirty_bytes == 0)
         return TR_OK;
     struct cache_entry **list = malloc(c->n * sizeof(struct cache_entry *));
     if (list == NULL)
         return tr_fail_oom(err);
     for (size_t i = 0; i <= c->mask; i++)
-        if (c->slots[i] != NULL && c->slots[i]->dirty)
-            list[n++] = c->slots[i];
+        if (c->entries[i] != NULL && c->entries[i]->dirty)
+            list[n++] = c->entries[i];
     qsort(list, n, sizeof(struct cache_entry *), c->ops->compare);
     for (size_t i = 0; i < n && rc == TR_OK; i++)
         rc = cache_write_one(c, list[i], err);

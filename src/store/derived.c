@@ -9,8 +9,8 @@
 #include "os/kill.h"
 
 enum {
-    SLICE_BYTES = 4 << 20,    /* of journal applied before others get the lock */
-    COMMIT_BYTES = 256 << 20, /* of journal that a start may have to apply again */
+    SLICE_BYTES = 4 << 20,  /* of journal applied before others get the lock */
+    COMMIT_BYTES = 1 << 30, /* of journal that a start may have to apply again */
     IDLE_RECORDS = 4096, /* that change nothing, after which the position is written all the same */
     WAL_PAGES_MOST = 65536, /* 256 MiB: then the commit itself makes the log shorter */
 };
@@ -42,7 +42,7 @@ static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *
     if (rc == TR_OK)
         rc = store_sql_exec(d->db,
                             "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;"
-                            "PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;"
+                            "PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;"
                             "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864",
                             err);
     if (rc == TR_OK)
@@ -75,7 +75,7 @@ static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *
 enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes, int64_t commit_us,
                         struct tr_err *err)
 {
-    *d = (struct derived){ .dirty_most = cache_bytes / 4, .commit_us = commit_us };
+    *d = (struct derived){ .dirty_most = cache_bytes / 4 * 3, .commit_us = commit_us };
     (void)pthread_mutex_init(&d->lock, NULL);
     tr_buf_init(&d->prefix,
                 sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
@@ -203,15 +203,11 @@ static enum tr_rc apply_events(struct derived *d, const struct record_head *h, s
     tr_buf_clear(&d->events);
     if (rc == TR_OK)
         rc = journal_events(&d->cursor, h, &d->events, err);
-    for (size_t at = 0; at < d->events.n && rc == TR_OK;) {
-        struct tr_event e;
-        at += tr_event_unpack(d->events.p + at, d->events.n - at, &e);
-        rc = h->type == RECORD_GROUP ? state_event(d->state, &e, d->asof, err)
-                                     : state_command(d->state, &e, err);
-    }
-    if (rc == TR_OK && h->type == RECORD_GROUP)
-        rc = asof_end(d->asof, h->seq, err);
-    return rc;
+    if (rc == TR_OK && h->type == RECORD_COMMAND)
+        return state_command(d->state, tr_buf_view(&d->events), err);
+    if (rc == TR_OK)
+        rc = state_events(d->state, tr_buf_view(&d->events), d->asof, err);
+    return rc == TR_OK ? asof_end(d->asof, h->seq, err) : rc;
 }
 
 /* The next record; *ret_any is false when there is none. */

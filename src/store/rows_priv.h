@@ -24,7 +24,7 @@ struct tr_store_rows {
     /* Where the next batch begins. */
     int stage;
     int64_t changed, row;
-    struct tr_buf last; /* the last distinct id, session id or group key of that place */
+    struct tr_buf last; /* the last distinct id of that place */
     bool inside;        /* behind last, within the same person */
     bool done;
 };

@@ -3,9 +3,9 @@
 #include "store/state_priv.h"
 
 static const char *const sql[] = {
-    "SELECT id, record FROM session"
+    "SELECT id, record, n FROM session"
     " WHERE project = ?1 AND changed >= ?2 AND changed < ?3"
-    " AND (changed > ?2 OR id > ?4) ORDER BY changed, id LIMIT ?5",
+    " AND (changed > ?2 OR n > ?4) ORDER BY changed, n LIMIT ?5",
     NULL,
 };
 
@@ -29,8 +29,7 @@ static enum tr_rc put_row(struct tr_store_rows *r, sqlite3_stmt *q, struct tr_er
     memcpy(session.b, id, TR_UUID_BYTES);
     r->texts_bytes += n;
     r->changed = tr_session_changed_at(record);
-    tr_buf_clear(&r->last);
-    tr_buf_add(&r->last, session.b, TR_UUID_BYTES);
+    r->row = sqlite3_column_int64(q, 2);
     return tr_session_row(record, r->project, &session, &r->batch, r->batch.rows++, &r->texts, err);
 }
 
@@ -43,7 +42,7 @@ static enum tr_rc fill(struct tr_store_rows *r, struct tr_err *err)
     (void)sqlite3_bind_int64(q, 1, r->project);
     (void)sqlite3_bind_int64(q, 2, r->changed);
     (void)sqlite3_bind_int64(q, 3, r->range.hi);
-    (void)sqlite3_bind_blob64(q, 4, r->last.n == 0 ? "" : r->last.p, r->last.n, SQLITE_TRANSIENT);
+    (void)sqlite3_bind_int64(q, 4, r->row);
     (void)sqlite3_bind_int(q, 5, TR_BATCH_ROWS);
     while (rc == TR_OK && !rows_full(r)) {
         rc = store_sql_row(q, &more, err);
@@ -52,7 +51,7 @@ static enum tr_rc fill(struct tr_store_rows *r, struct tr_err *err)
         rc = put_row(r, q, err);
     }
     r->done = rc == TR_OK && !more && r->batch.rows < TR_BATCH_ROWS;
-    return rc == TR_OK && r->last.failed ? tr_fail_oom(err) : rc;
+    return rc;
 }
 
 const struct rows_model rows_sessions = {

@@ -10,10 +10,10 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_PERSON_GET] = "SELECT id, uuid, created, version, changed, flags, properties"
                        " FROM person WHERE id = ?",
     [SQL_PERSON_BY_ID] = "SELECT id FROM person WHERE project = ? AND uuid = ?",
-    [SQL_PERSON_PUT] =
-        "INSERT INTO person VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET"
-        " created = excluded.created, version = excluded.version, changed = excluded.changed,"
-        " flags = excluded.flags, properties = excluded.properties",
+    [SQL_PERSON_ADD] = "INSERT INTO person(id, created, version, changed, flags, properties,"
+                       " project, uuid) VALUES(?,?,?,?,?,?,?,?)",
+    [SQL_PERSON_SET] = "UPDATE person SET created = ?2, version = ?3, changed = ?4, flags = ?5,"
+                       " properties = ?6 WHERE id = ?1",
     [SQL_PERSON_IDS] = "SELECT distinct_id FROM mapping WHERE person = ? AND deleted = 0"
                        " ORDER BY distinct_id LIMIT 1000",
     [SQL_MAPPING_GET] = "SELECT person, version, changed, deleted FROM mapping"
@@ -25,9 +25,9 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_MAPPING_UNMAP] = "UPDATE mapping SET deleted = 1, version = version + 100, changed = NULL"
                           " WHERE person = ?1 AND deleted = 0"
                           " RETURNING distinct_id, person, version, deleted",
-    [SQL_SESSION_GET] = "SELECT record FROM session WHERE project = ? AND id = ?",
-    [SQL_SESSION_PUT] = "INSERT INTO session VALUES(?,?,?,?) ON CONFLICT(project, id) DO UPDATE SET"
-                        " changed = excluded.changed, record = excluded.record",
+    [SQL_SESSION_GET] = "SELECT n, record FROM session WHERE project = ? AND id = ?",
+    [SQL_SESSION_ADD] = "INSERT INTO session(n, changed, record, project, id) VALUES(?,?,?,?,?)",
+    [SQL_SESSION_SET] = "UPDATE session SET changed = ?2, record = ?3 WHERE n = ?1",
     [SQL_GROUP_TYPES] = "SELECT name FROM group_type WHERE project = ? ORDER BY i",
     [SQL_GROUP_TYPE_PUT] = "INSERT INTO group_type VALUES(?,?,?)",
     [SQL_GROUP_GET] = "SELECT created, version, properties FROM groups"
@@ -54,11 +54,14 @@ struct tr_str state_column_text(sqlite3_stmt *q, int i)
     return (struct tr_str){ p == NULL ? "" : (const char *)p, (size_t)sqlite3_column_bytes(q, i) };
 }
 
-static enum tr_rc read_next_person(struct state *s, struct tr_err *err)
+static enum tr_rc read_next(struct state *s, struct tr_err *err)
 {
     enum tr_rc rc = store_sql_int64(s->db, "SELECT max(id) FROM person", 0, &s->next_person, err);
 
+    if (rc == TR_OK)
+        rc = store_sql_int64(s->db, "SELECT max(n) FROM session", 0, &s->next_session, err);
     s->next_person++;
+    s->next_session++;
     return rc;
 }
 
@@ -69,21 +72,22 @@ enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state **ret, struct
     if (s == NULL)
         return tr_fail_oom(err);
     s->db = db;
+    s->pool.max_bytes = cache_bytes;
     tr_buf_init(&s->text, TEXT_MAX);
     tr_people_init(&s->people, &state_people_ops, s);
     tr_groups_init(&s->groups, &state_groups_ops, s);
     s->session_room = malloc(sizeof(*s->session_room));
     enum tr_rc rc = s->session_room == NULL ? tr_fail_oom(err) : TR_OK;
     if (rc == TR_OK)
-        rc = cache_init(&s->persons, &state_person_ops, s, cache_bytes / 2, err);
+        rc = cache_init(&s->persons, &state_person_ops, s, &s->pool, 3, err);
     if (rc == TR_OK)
-        rc = cache_init(&s->mappings, &state_mapping_ops, s, cache_bytes / 8, err);
+        rc = cache_init(&s->mappings, &state_mapping_ops, s, &s->pool, 1, err);
     if (rc == TR_OK)
-        rc = cache_init(&s->sessions, &state_session_ops, s, cache_bytes / 8 * 3, err);
+        rc = cache_init(&s->sessions, &state_session_ops, s, &s->pool, 4, err);
     for (size_t i = 0; i < SQL_STATEMENTS && rc == TR_OK; i++)
         rc = store_sql_prepare(db, statements[i], &s->sql[i], err);
     if (rc == TR_OK)
-        rc = read_next_person(s, err);
+        rc = read_next(s, err);
     if (rc != TR_OK) {
         state_free(s);
         return rc;
@@ -110,72 +114,11 @@ void state_free(struct state *s)
     free(s);
 }
 
-/* ---- one event ---- */
-
-/* The person of an event that changes nothing: known, and brought up to events like this before. */
-static enum tr_rc find_settled(struct state *s, const struct tr_event *e, uint64_t hash,
-                               struct person_entry **ret, struct tr_err *err)
-{
-    struct mapping_entry *m;
-    enum tr_rc rc = state_mapping(s, e->project, e->distinct_id, &m, err);
-
-    *ret = NULL;
-    if (rc != TR_OK || m == NULL || m->m.person == 0 || m->m.deleted)
-        return rc;
-    rc = state_person(s, e->project, m->m.person, ret, err);
-    if (rc == TR_OK && *ret != NULL && ((*ret)->settled != hash || (*ret)->p.deleted))
-        *ret = NULL;
-    return rc;
-}
-
-static enum tr_rc people(struct state *s, const struct tr_event *e, const struct tr_facts *f,
-                         struct person_entry **ret, bool *ret_bare, struct tr_err *err)
-{
-    struct tr_belongs who = { 0 };
-    uint64_t hash = 0;
-    bool plain = tr_people_is_plain(e, f, &hash);
-    enum tr_rc rc = plain ? find_settled(s, e, hash, ret, err) : TR_OK;
-
-    if (rc != TR_OK || (plain && *ret != NULL))
-        return rc;
-    *ret = NULL;
-    rc = tr_people_event(&s->people, e, f, &who, err);
-    *ret_bare = who.bare;
-    if (rc != TR_OK || who.row == 0)
-        return rc;
-    rc = state_person(s, e->project, who.row, ret, err);
-    if (rc == TR_OK && *ret != NULL && plain)
-        (*ret)->settled = hash;
-    return rc;
-}
-
-enum tr_rc state_event(struct state *s, const struct tr_event *e, struct asof *asof,
-                       struct tr_err *err)
-{
-    struct person_entry *who = NULL;
-    struct tr_facts f;
-    bool bare = false;
-
-    tr_facts_read(e->properties, &f);
-    enum tr_rc rc = tr_groups_event(&s->groups, e, &f, err);
-    if (rc == TR_OK)
-        rc = state_session(s, e, &f, err);
-    if (rc == TR_OK)
-        rc = people(s, e, &f, &who, &bare, err);
-    if (rc != TR_OK)
-        return rc;
-    if (who == NULL)
-        return asof_add(asof, NULL, NULL, (struct tr_str){ NULL, 0 }, err);
-    if (bare)
-        return asof_add(asof, &who->bare, &who->p.id, TR_STR("{}"), err);
-    return asof_add(asof, &who->place, &who->p.id, who->p.properties, err);
-}
-
 /* ---- writing ---- */
 
 size_t state_dirty_bytes(const struct state *s)
 {
-    return s->persons.dirty_bytes + s->sessions.dirty_bytes;
+    return s->pool.dirty_bytes;
 }
 
 enum tr_rc state_write(struct state *s, struct tr_err *err)
@@ -196,7 +139,7 @@ void state_forget(struct state *s)
     for (size_t i = 0; i < SQL_STATEMENTS; i++)
         (void)sqlite3_reset(s->sql[i]);
     /* Rows that were given out are not in the database any more; higher ones do as well. */
-    (void)!read_next_person(s, &ignored);
+    (void)!read_next(s, &ignored);
 }
 
 enum tr_rc state_find_person(struct state *s, int32_t project, struct tr_str distinct_id,

@@ -27,8 +27,9 @@
     "NULL, PRIMARY KEY(project, distinct_id)) WITHOUT ROWID;"                                      \
     "CREATE INDEX mapping_person ON mapping(person) WHERE person <> 0;"                            \
     "CREATE INDEX mapping_changed ON mapping(project, changed) WHERE changed IS NOT NULL;"         \
-    "CREATE TABLE session(project INTEGER NOT NULL, id BLOB NOT NULL, changed INTEGER NOT NULL,"   \
-    " record BLOB NOT NULL, PRIMARY KEY(project, id)) WITHOUT ROWID;"                              \
+    "CREATE TABLE session(n INTEGER PRIMARY KEY, project INTEGER NOT NULL, id BLOB NOT NULL,"      \
+    " changed INTEGER NOT NULL, record BLOB NOT NULL);"                                            \
+    "CREATE UNIQUE INDEX session_id ON session(project, id);"                                      \
     "CREATE INDEX session_changed ON session(project, changed);"                                   \
     "CREATE TABLE group_type(project INTEGER NOT NULL, i INTEGER NOT NULL, name TEXT NOT NULL,"    \
     " PRIMARY KEY(project, i)) WITHOUT ROWID;"                                                     \
@@ -48,13 +49,13 @@ TR_MUST_USE enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state *
                                  struct tr_err *err);
 void state_free(struct state *s);
 
-/* One event; with asof, notes whose it was. */
-TR_MUST_USE enum tr_rc state_event(struct state *s, const struct tr_event *e, struct asof *asof,
-                                   struct tr_err *err);
+/* Packed events, back to back; asof is told whose each of them was (state_apply.c). */
+TR_MUST_USE enum tr_rc state_events(struct state *s, struct tr_str packed, struct asof *asof,
+                                    struct tr_err *err);
 
 /* What a person told the store to do: an event that no client sent (state_command.c). */
 extern const char state_delete_person[];
-TR_MUST_USE enum tr_rc state_command(struct state *s, const struct tr_event *e, struct tr_err *err);
+TR_MUST_USE enum tr_rc state_command(struct state *s, struct tr_str packed, struct tr_err *err);
 
 /* Bytes that are changed and not written. */
 size_t state_dirty_bytes(const struct state *s);

@@ -16,40 +16,31 @@ struct person_key {
     int64_t row;
 };
 
-static uint32_t person_hash(int64_t row)
-{
-    return (uint32_t)tr_hash64(&row, sizeof(row), 0);
-}
-
 static bool person_is(const struct cache_entry *c, const void *key)
 {
     return ((const struct person_entry *)(const void *)c)->p.row == *(const int64_t *)key;
 }
 
-static void person_free(struct cache_entry *c)
-{
-    struct person_entry *e = (struct person_entry *)(void *)c;
-
-    free((void *)(uintptr_t)e->p.properties.p);
-    free(e);
-}
-
 static enum tr_rc person_write(void *owner, struct cache_entry *c, struct tr_err *err)
 {
     struct state *s = owner;
-    const struct person_entry *e = (const struct person_entry *)(const void *)c;
-    sqlite3_stmt *q = s->sql[SQL_PERSON_PUT];
+    struct person_entry *e = (struct person_entry *)(void *)c;
+    sqlite3_stmt *q = s->sql[e->stored ? SQL_PERSON_SET : SQL_PERSON_ADD];
 
     (void)sqlite3_bind_int64(q, 1, e->p.row);
-    (void)sqlite3_bind_int64(q, 2, e->project);
-    (void)sqlite3_bind_blob(q, 3, e->p.id.b, sizeof(e->p.id.b), SQLITE_STATIC);
-    (void)sqlite3_bind_int64(q, 4, e->p.created_at);
-    (void)sqlite3_bind_int64(q, 5, e->p.version);
-    (void)sqlite3_bind_int64(q, 6, e->p.changed_at);
+    (void)sqlite3_bind_int64(q, 2, e->p.created_at);
+    (void)sqlite3_bind_int64(q, 3, e->p.version);
+    (void)sqlite3_bind_int64(q, 4, e->p.changed_at);
     (void)sqlite3_bind_int(
-        q, 7, (e->p.identified ? PERSON_IDENTIFIED : 0) | (e->p.deleted ? PERSON_DELETED : 0));
-    state_bind_text(q, 8, e->p.properties);
-    return store_sql_run(q, err);
+        q, 5, (e->p.identified ? PERSON_IDENTIFIED : 0) | (e->p.deleted ? PERSON_DELETED : 0));
+    state_bind_text(q, 6, e->p.properties);
+    if (!e->stored) {
+        (void)sqlite3_bind_int64(q, 7, e->project);
+        (void)sqlite3_bind_blob(q, 8, e->p.id.b, sizeof(e->p.id.b), SQLITE_STATIC);
+    }
+    enum tr_rc rc = store_sql_run(q, err);
+    e->stored = e->stored || rc == TR_OK;
+    return rc;
 }
 
 static int person_compare(const void *a, const void *b)
@@ -60,31 +51,21 @@ static int person_compare(const void *a, const void *b)
     return (x->p.row > y->p.row) - (x->p.row < y->p.row);
 }
 
-const struct cache_ops state_person_ops = {
-    .is = person_is, .write = person_write, .free = person_free, .compare = person_compare
-};
+const struct cache_ops state_person_ops = { .is = person_is,
+                                            .write = person_write,
+                                            .compare = person_compare };
 
-static size_t person_bytes(const struct person_entry *e)
+/* With some room for properties to grow. */
+static size_t person_bytes(size_t properties)
 {
-    return sizeof(*e) + e->cap + 32;
+    return (sizeof(struct person_entry) + properties + properties / 16 + 15) & ~(size_t)15;
 }
 
-/* Gives the entry properties of its own. */
-static bool own_properties(struct person_entry *e, struct tr_str properties)
+static void put_person(struct person_entry *e, const struct tr_person *p)
 {
-    char *room = (char *)(uintptr_t)e->p.properties.p;
-
-    if (properties.n > e->cap || properties.n + 256 < e->cap / 2) {
-        size_t cap = (properties.n + 63) & ~(size_t)63;
-        char *moved = realloc(room, cap);
-        if (moved == NULL)
-            return false;
-        room = moved;
-        e->cap = cap;
-    }
-    memcpy(room, properties.p, properties.n);
-    e->p.properties = (struct tr_str){ room, properties.n };
-    return true;
+    e->p = *p;
+    memcpy(e->text, p->properties.p, p->properties.n);
+    e->p.properties.p = e->text;
 }
 
 void state_person_of_row(sqlite3_stmt *q, struct tr_person *ret)
@@ -106,26 +87,39 @@ void state_person_of_row(sqlite3_stmt *q, struct tr_person *ret)
 }
 
 static enum tr_rc add_person(struct state *s, int32_t project, const struct tr_person *p,
-                             bool dirty, struct person_entry **ret, struct tr_err *err)
+                             bool stored, struct person_entry **ret, struct tr_err *err)
 {
-    struct person_entry *e = calloc(1, sizeof(*e));
+    size_t bytes = person_bytes(p->properties.n);
+    struct person_entry *e = malloc(bytes);
 
     if (e == NULL)
         return tr_fail_oom(err);
-    e->p = *p;
-    e->p.properties = (struct tr_str){ NULL, 0 };
-    e->project = project;
-    if (!own_properties(e, p->properties)) {
-        free(e);
-        return tr_fail_oom(err);
-    }
-    e->c.hash = person_hash(p->row);
-    e->c.bytes = (uint32_t)person_bytes(e);
-    e->c.dirty = dirty;
-    if (cache_add(&s->persons, &e->c, err) != TR_OK)
-        return TR_INTERNAL;
+    *e = (struct person_entry){
+        .c = { .hash = person_hash(p->row), .bytes = (uint32_t)bytes, .dirty = !stored },
+        .project = project,
+        .stored = stored,
+    };
+    put_person(e, p);
     *ret = e;
-    return TR_OK;
+    return cache_add(&s->persons, &e->c, err);
+}
+
+/* It is another one now: nothing that was noted of it holds. */
+static enum tr_rc change_person(struct state *s, struct person_entry **e, const struct tr_person *p,
+                                struct tr_err *err)
+{
+    struct cache_entry *c = &(*e)->c;
+    size_t room = c->bytes - sizeof(**e);
+
+    if (p->properties.n > room || room > 2 * p->properties.n + 256)
+        c = cache_resize(&s->persons, c, person_bytes(p->properties.n));
+    if (c == NULL)
+        return tr_fail_oom(err);
+    *e = (struct person_entry *)(void *)c;
+    put_person(*e, p);
+    (*e)->place = (struct asof_place){ 0 };
+    (*e)->settled = 0;
+    return cache_changed(&s->persons, c, err);
 }
 
 enum tr_rc state_person(struct state *s, int32_t project, int64_t row, struct person_entry **ret,
@@ -143,7 +137,7 @@ enum tr_rc state_person(struct state *s, int32_t project, int64_t row, struct pe
     if (rc != TR_OK || !found)
         return rc;
     state_person_of_row(q, &p);
-    rc = add_person(s, project, &p, false, ret, err);
+    rc = add_person(s, project, &p, true, ret, err);
     (void)sqlite3_reset(q);
     return rc;
 }
@@ -184,25 +178,18 @@ static enum tr_rc keep_person(void *state, int32_t project, struct tr_person *p,
 {
     struct state *s = state;
     struct person_entry *e = NULL;
-    bool at_once = p->row == 0 || p->deleted;
-    enum tr_rc rc = TR_OK;
+    bool is_new = p->row == 0;
+    bool at_once = is_new || p->deleted;
+    enum tr_rc rc;
 
-    if (p->row == 0)
+    if (is_new) {
         p->row = s->next_person++;
-    else
-        e = (struct person_entry *)(void *)cache_find(&s->persons, person_hash(p->row), &p->row);
-    if (e == NULL) {
-        rc = add_person(s, project, p, true, &e, err);
+        rc = add_person(s, project, p, false, &e, err);
     } else {
-        struct tr_str before = e->p.properties;
+        rc = state_person(s, project, p->row, &e, err);
         at_once = at_once || e->p.deleted;
-        e->p = *p;
-        e->p.properties = before;
-        e->place = (struct asof_place){ 0 };
-        e->settled = 0;
-        rc = own_properties(e, p->properties)
-                 ? cache_changed(&s->persons, &e->c, person_bytes(e), err)
-                 : tr_fail_oom(err);
+        if (rc == TR_OK)
+            rc = change_person(s, &e, p, err);
     }
     return rc == TR_OK && at_once ? cache_write_one(&s->persons, &e->c, err) : rc;
 }
@@ -223,11 +210,6 @@ static bool mapping_is(const struct cache_entry *c, const void *key)
            memcmp(e->distinct_id, k->distinct_id.p, e->n) == 0;
 }
 
-static void mapping_free(struct cache_entry *c)
-{
-    free(c);
-}
-
 static enum tr_rc mapping_write(void *owner, struct cache_entry *c, struct tr_err *err)
 {
     (void)owner;
@@ -235,9 +217,7 @@ static enum tr_rc mapping_write(void *owner, struct cache_entry *c, struct tr_er
     return tr_fail(err, TR_INTERNAL, "store.mapping", NULL, "a mapping that was not written");
 }
 
-const struct cache_ops state_mapping_ops = { .is = mapping_is,
-                                             .write = mapping_write,
-                                             .free = mapping_free };
+const struct cache_ops state_mapping_ops = { .is = mapping_is, .write = mapping_write };
 
 static struct mapping_entry *find_mapping(struct state *s, int32_t project, struct tr_str id)
 {
@@ -251,18 +231,20 @@ static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id
                               const struct tr_mapping *m, struct mapping_entry **ret,
                               struct tr_err *err)
 {
-    struct mapping_entry *e = malloc(sizeof(*e) + id.n);
+    size_t bytes = sizeof(struct mapping_entry) + id.n;
+    struct mapping_entry *e = malloc(bytes);
 
     if (e == NULL)
         return tr_fail_oom(err);
-    *e = (struct mapping_entry){ .project = project, .m = *m, .n = id.n };
+    *e = (struct mapping_entry){
+        .c = { .hash = state_hash(project, id.p, id.n), .bytes = (uint32_t)bytes },
+        .project = project,
+        .m = *m,
+        .n = (uint32_t)id.n,
+    };
     memcpy(e->distinct_id, id.p, id.n);
-    e->c.hash = state_hash(project, id.p, id.n);
-    e->c.bytes = (uint32_t)(sizeof(*e) + id.n + 24);
-    if (cache_add(&s->mappings, &e->c, err) != TR_OK)
-        return TR_INTERNAL;
     *ret = e;
-    return TR_OK;
+    return cache_add(&s->mappings, &e->c, err);
 }
 
 enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,

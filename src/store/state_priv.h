@@ -8,17 +8,18 @@
 struct person_entry {
     struct cache_entry c; /* first */
     int32_t project;
-    struct tr_person p; /* properties are this entry's own */
-    size_t cap;
-    uint64_t settled; /* the hash of the last plain event that it was brought up to; 0: none */
-    struct asof_place place, bare; /* with its properties, and without */
+    bool stored;        /* state.db has it, in whatever state */
+    struct tr_person p; /* its properties are in text */
+    uint64_t settled;   /* the hash of the last plain event that it was brought up to; 0: none */
+    struct asof_place place;
+    char text[];
 };
 
 struct mapping_entry {
     struct cache_entry c; /* first */
     int32_t project;
     struct tr_mapping m;
-    size_t n;
+    uint32_t n;
     char distinct_id[];
 };
 
@@ -30,14 +31,16 @@ struct known_types {
 enum statement {
     SQL_PERSON_GET,
     SQL_PERSON_BY_ID,
-    SQL_PERSON_PUT,
+    SQL_PERSON_ADD,
+    SQL_PERSON_SET,
     SQL_PERSON_IDS,
     SQL_MAPPING_GET,
     SQL_MAPPING_PUT,
     SQL_MAPPING_MOVE,
     SQL_MAPPING_UNMAP,
     SQL_SESSION_GET,
-    SQL_SESSION_PUT,
+    SQL_SESSION_ADD,
+    SQL_SESSION_SET,
     SQL_GROUP_TYPES,
     SQL_GROUP_TYPE_PUT,
     SQL_GROUP_GET,
@@ -50,8 +53,9 @@ enum statement {
 struct state {
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_STATEMENTS];
+    struct cache_pool pool;
     struct cache persons, mappings, sessions;
-    int64_t next_person;
+    int64_t next_person, next_session;
     struct tr_people people;
     struct tr_groups groups;
     struct tr_session_room *session_room;
@@ -63,6 +67,21 @@ struct state {
 static inline uint32_t state_hash(int32_t project, const void *p, size_t n)
 {
     return (uint32_t)tr_hash64(p, n, (uint64_t)(uint32_t)project);
+}
+
+static inline uint32_t person_hash(int64_t row)
+{
+    return (uint32_t)tr_hash64(&row, sizeof(row), 0);
+}
+
+struct session_key {
+    int32_t project;
+    struct tr_uuid id;
+};
+
+static inline uint32_t session_hash(const struct session_key *k)
+{
+    return state_hash(k->project, k->id.b, sizeof(k->id.b));
 }
 
 void state_bind_text(sqlite3_stmt *q, int i, struct tr_str s);
@@ -87,9 +106,10 @@ TR_MUST_USE enum tr_rc state_mapping(struct state *s, int32_t project, struct tr
 
 extern const struct cache_ops state_session_ops;
 
-/* Applies the event to its session, if it has one. */
+/* Applies the event to its session. */
 TR_MUST_USE enum tr_rc state_session(struct state *s, const struct tr_event *e,
-                                     const struct tr_facts *f, struct tr_err *err);
+                                     const struct tr_facts *f, const struct session_key *key,
+                                     uint32_t hash, struct tr_err *err);
 
 /* ---- state_groups.c ---- */
 

@@ -8,14 +8,10 @@
 struct session_entry {
     struct cache_entry c; /* first */
     int32_t project;
+    bool stored; /* state.db has it, in whatever state */
     struct tr_uuid id;
-    char *record;
-    size_t cap;
-};
-
-struct session_key {
-    int32_t project;
-    struct tr_uuid id;
+    int64_t n; /* its row */
+    char record[];
 };
 
 static struct session_entry *entry_of(struct cache_entry *c)
@@ -31,23 +27,22 @@ static bool session_is(const struct cache_entry *c, const void *key)
     return e->project == k->project && memcmp(e->id.b, k->id.b, sizeof(e->id.b)) == 0;
 }
 
-static void session_free(struct cache_entry *c)
-{
-    free(entry_of(c)->record);
-    free(c);
-}
-
 static enum tr_rc session_write(void *owner, struct cache_entry *c, struct tr_err *err)
 {
     struct state *s = owner;
-    const struct session_entry *e = entry_of(c);
-    sqlite3_stmt *q = s->sql[SQL_SESSION_PUT];
+    struct session_entry *e = entry_of(c);
+    sqlite3_stmt *q = s->sql[e->stored ? SQL_SESSION_SET : SQL_SESSION_ADD];
 
-    (void)sqlite3_bind_int64(q, 1, e->project);
-    (void)sqlite3_bind_blob(q, 2, e->id.b, sizeof(e->id.b), SQLITE_STATIC);
-    (void)sqlite3_bind_int64(q, 3, tr_session_changed_at(e->record));
-    (void)sqlite3_bind_blob64(q, 4, e->record, tr_session_size(e->record), SQLITE_STATIC);
-    return store_sql_run(q, err);
+    (void)sqlite3_bind_int64(q, 1, e->n);
+    (void)sqlite3_bind_int64(q, 2, tr_session_changed_at(e->record));
+    (void)sqlite3_bind_blob64(q, 3, e->record, tr_session_size(e->record), SQLITE_STATIC);
+    if (!e->stored) {
+        (void)sqlite3_bind_int64(q, 4, e->project);
+        (void)sqlite3_bind_blob(q, 5, e->id.b, sizeof(e->id.b), SQLITE_STATIC);
+    }
+    enum tr_rc rc = store_sql_run(q, err);
+    e->stored = e->stored || rc == TR_OK;
+    return rc;
 }
 
 static int session_compare(const void *a, const void *b)
@@ -55,53 +50,54 @@ static int session_compare(const void *a, const void *b)
     const struct session_entry *x = *(struct session_entry *const *)a;
     const struct session_entry *y = *(struct session_entry *const *)b;
 
-    if (x->project != y->project)
-        return x->project < y->project ? -1 : 1;
-    return memcmp(x->id.b, y->id.b, sizeof(x->id.b));
+    return (x->n > y->n) - (x->n < y->n);
 }
 
-const struct cache_ops state_session_ops = {
-    .is = session_is, .write = session_write, .free = session_free, .compare = session_compare
-};
+const struct cache_ops state_session_ops = { .is = session_is,
+                                             .write = session_write,
+                                             .compare = session_compare };
 
-static size_t session_bytes(const struct session_entry *e)
+/* With some room for the record to grow. */
+static size_t session_bytes(size_t record)
 {
-    return sizeof(*e) + e->cap + 48;
+    return (sizeof(struct session_entry) + record + record / 8 + 15) & ~(size_t)15;
 }
 
-static bool own_record(struct session_entry *e, const char *record, size_t n)
-{
-    if (n > e->cap) {
-        size_t cap = (n + n / 4 + 63) & ~(size_t)63; /* it will grow */
-        char *p = realloc(e->record, cap);
-        if (p == NULL)
-            return false;
-        e->record = p;
-        e->cap = cap;
-    }
-    memcpy(e->record, record, n);
-    return true;
-}
-
+/* row 0: it is new. */
 static enum tr_rc add_session(struct state *s, const struct session_key *key, uint32_t hash,
-                              const char *record, size_t n, bool dirty, struct session_entry **ret,
+                              int64_t row, const char *record, struct session_entry **ret,
                               struct tr_err *err)
 {
-    struct session_entry *e = calloc(1, sizeof(*e));
+    size_t n = tr_session_size(record);
+    size_t bytes = session_bytes(n);
+    struct session_entry *e = malloc(bytes);
 
     if (e == NULL)
         return tr_fail_oom(err);
-    e->project = key->project;
-    e->id = key->id;
-    if (!own_record(e, record, n)) {
-        free(e);
-        return tr_fail_oom(err);
-    }
-    e->c.hash = hash;
-    e->c.bytes = (uint32_t)session_bytes(e);
-    e->c.dirty = dirty;
+    *e = (struct session_entry){
+        .c = { .hash = hash, .bytes = (uint32_t)bytes, .dirty = row == 0 },
+        .project = key->project,
+        .stored = row != 0,
+        .id = key->id,
+        .n = row != 0 ? row : s->next_session++,
+    };
+    memcpy(e->record, record, n);
     *ret = e;
     return cache_add(&s->sessions, &e->c, err);
+}
+
+/* A record takes the place of the one before. */
+static enum tr_rc change_session(struct state *s, struct session_entry **e, const char *record,
+                                 struct tr_err *err)
+{
+    size_t n = tr_session_size(record);
+
+    if (n > (*e)->c.bytes - sizeof(**e))
+        *e = entry_of(cache_resize(&s->sessions, &(*e)->c, session_bytes(n)));
+    if (*e == NULL)
+        return tr_fail_oom(err);
+    memcpy((*e)->record, record, n);
+    return TR_OK;
 }
 
 /* NULL in *ret: this session is new. */
@@ -119,10 +115,9 @@ static enum tr_rc find_session(struct state *s, const struct session_key *key, u
     enum tr_rc rc = store_sql_row(q, &found, err);
     if (rc != TR_OK || !found)
         return rc;
-    const char *record = sqlite3_column_blob(q, 0);
-    size_t n = (size_t)sqlite3_column_bytes(q, 0);
-    if (record != NULL && tr_session_sound(record, n))
-        rc = add_session(s, key, hash, record, n, false, ret, err);
+    const char *record = sqlite3_column_blob(q, 1);
+    if (record != NULL && tr_session_sound(record, (size_t)sqlite3_column_bytes(q, 1)))
+        rc = add_session(s, key, hash, sqlite3_column_int64(q, 0), record, ret, err);
     else
         rc = tr_fail(err, TR_REFUSED, "store.damaged",
                      "run tailrace store check; restore the data folder from a backup",
@@ -132,15 +127,10 @@ static enum tr_rc find_session(struct state *s, const struct session_key *key, u
 }
 
 enum tr_rc state_session(struct state *s, const struct tr_event *e, const struct tr_facts *f,
-                         struct tr_err *err)
+                         const struct session_key *key, uint32_t hash, struct tr_err *err)
 {
-    struct session_key key = { .project = e->project };
     struct session_entry *it;
-
-    if (!tr_session_id(f, &key.id))
-        return TR_OK;
-    uint32_t hash = state_hash(e->project, key.id.b, sizeof(key.id.b));
-    enum tr_rc rc = find_session(s, &key, hash, &it, err);
+    enum tr_rc rc = find_session(s, key, hash, &it, err);
     if (rc != TR_OK)
         return rc;
     enum tr_session_change change =
@@ -149,8 +139,8 @@ enum tr_rc state_session(struct state *s, const struct tr_event *e, const struct
         return TR_OK;
     const char *built = s->session_room->record;
     if (it == NULL)
-        return add_session(s, &key, hash, built, tr_session_size(built), true, &it, err);
-    if (change == TR_SESSION_BUILT && !own_record(it, built, tr_session_size(built)))
-        return tr_fail_oom(err);
-    return cache_changed(&s->sessions, &it->c, session_bytes(it), err);
+        return add_session(s, key, hash, 0, built, &it, err);
+    if (change == TR_SESSION_BUILT)
+        rc = change_session(s, &it, built, err);
+    return rc == TR_OK ? cache_changed(&s->sessions, &it->c, err) : rc;
 }

@@ -25,7 +25,7 @@ void tr_store_options_default(struct tr_store_options *o)
         .block_bytes = 1 << 20,
         .dedup_age_us = 7 * TR_US_PER_DAY,
         .dedup_events = 20 * 1000 * 1000,
-        .state_cache_bytes = 40 << 20,
+        .state_cache_bytes = 96 << 20,
         .state_commit_us = 10 * TR_US_PER_S,
         .min_free_bytes = 64 << 20,
         .max_clock_jump_us = 5 * TR_US_PER_MIN,

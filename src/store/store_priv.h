@@ -68,6 +68,8 @@ struct tr_store {
     int64_t free_asked_at;
     uint64_t freeze_bytes; /* journal bytes written since the deduplication table was frozen */
     struct commit *commit;
+    int64_t hold_seen, hold_since; /* what was applied when it was looked last, and since when */
+    int64_t hold_near;             /* when that was last not far behind */
 };
 
 /* tr_store_open with another clock. */

@@ -1,7 +1,19 @@
 /* The writer's thread: takes what waits, commits it, and closes the clock when asked. */
 #include <stdlib.h>
 
+#include "base/metric.h"
+#include "os/clock.h"
 #include "store/store_priv.h"
+
+TR_COUNTER(held, "tailrace_store_held_commits_total",
+           "Commits that waited because persons and sessions were behind.");
+
+enum {
+    HOLD_BEHIND_US = 500 * 1000, /* from here on .. */
+    HOLD_PART = 200,             /* .. by this part of the rest .. */
+    HOLD_MOST_US = 20 * 1000,    /* .. at most this, unless nothing is applied for so long: */
+    HOLD_STUCK_US = 2 * 1000 * 1000,
+};
 
 /* What one commit takes at most (but always one group): bounds the wait of the first for the last,
  * and how far the deduplication table grows past its size. */
@@ -49,6 +61,38 @@ static void refuse(struct tr_store *s, struct tr_group *list, enum tr_rc rc,
     }
 }
 
+/* Microseconds that what is derived is behind. After a pause the stamps are far apart: it is not
+ * longer behind than since it was last seen to be near. */
+static int64_t behind_us(struct tr_store *s, int64_t now)
+{
+    struct derived_position p;
+
+    derived_position(&s->derived, &p);
+    int64_t behind = atomic_load(&s->closed_through) - p.applied_through;
+    if (p.applied_through != s->hold_seen) {
+        s->hold_seen = p.applied_through;
+        s->hold_since = now;
+    }
+    if (behind < HOLD_BEHIND_US)
+        s->hold_near = now;
+    return behind < now - s->hold_near ? behind : now - s->hold_near;
+}
+
+/* When more comes in than is applied to the state, a commit waits a little, and more groups share
+ * it: on a busy machine what is derived gets its part of the processor and stays near. Whoever is
+ * stuck (a full disk) is not waited for. */
+static void hold(struct tr_store *s)
+{
+    int64_t now = tr_clock_boot_us();
+    int64_t behind = behind_us(s, now);
+
+    if (behind < HOLD_BEHIND_US || now - s->hold_since > HOLD_STUCK_US)
+        return;
+    tr_count(&held, 1);
+    int64_t us = (behind - HOLD_BEHIND_US) / HOLD_PART;
+    tr_clock_sleep_us(us < HOLD_MOST_US ? us : HOLD_MOST_US);
+}
+
 static void work(struct tr_store *s, struct tr_group *list, int64_t fence)
 {
     struct tr_err err = { 0 };
@@ -77,6 +121,9 @@ void *store_writer(void *store)
         tr_monitor_enter(&s->queue);
         while (s->first == NULL && s->fence_wanted == 0 && !s->closing)
             (void)tr_monitor_wait(&s->queue, -1);
+        tr_monitor_leave(&s->queue);
+        hold(s);
+        tr_monitor_enter(&s->queue);
         struct tr_group *list = take(s);
         int64_t fence = s->fence_wanted;
         s->fence_wanted = 0;

@@ -1,5 +1,6 @@
 """Persons: events make them, a table in PostgreSQL is kept right."""
 
+import time
 import uuid
 
 from harness import wait_for
@@ -86,3 +87,65 @@ def test_what_events_belong_to_is_as_it_was_then(server, warehouse):
     p = person_id("p")
     assert got == {uuids[0]: (p, {"n": 1}, None, None), uuids[1]: (p, {"n": 1}, "acme", None),
                    uuids[2]: (p, {"n": 2}, "5", "t\u00fc"), uuids[3]: (person_id("nobody"), {}, None, None)}
+
+
+def test_a_person_is_deleted_over_the_api_and_comes_back_above_the_tombstone(server, warehouse):
+    persons_export(server, warehouse)
+    send(server, {"event": "x", "distinct_id": "a", "properties": {"$set": {"n": 1}}},
+         {"event": "$identify", "distinct_id": "a", "properties": {"$anon_distinct_id": "b"}})
+    wait_for(lambda: len(table(warehouse)) == 2)
+    path = f"/api/projects/1/persons/{person_id('a')}/"
+    assert server.api("GET", path)["properties"] == {"n": 1}
+    server.api("DELETE", path)
+    wait_for(lambda: table(warehouse)["a"][4])
+    gone = table(warehouse)
+    assert gone["a"] == (person_id("a"), {}, 102 - 1, 0, True) and gone["b"] == gone["a"]
+    server.api("DELETE", path, expect=404)
+
+    send(server, {"event": "x", "distinct_id": "a", "properties": {"$set": {"n": 2}}})
+    row = wait_for(lambda: not table(warehouse)["a"][4] and table(warehouse)["a"])
+    assert row[0] == person_id("a") and row[1] == {"n": 2} and row[2] > gone["a"][2]
+
+
+def test_a_person_is_deleted_with_its_distinct_ids_by_the_command(server, warehouse):
+    persons_export(server, warehouse)
+    send(server, {"event": "x", "distinct_id": "a"},
+         {"event": "$identify", "distinct_id": "a", "properties": {"$anon_distinct_id": "b"}})
+    wait_for(lambda: len(table(warehouse)) == 2)
+    shown = server.cli("person", "show", "b", "--json")
+    assert shown["id"] == person_id("a") and shown["distinct_ids"] == ["a", "b"]
+    server.cli("person", "delete", shown["id"], "--with-distinct-ids")
+    wait_for(lambda: table(warehouse)["a"][4] and table(warehouse)["b"][4])
+    assert table(warehouse)["b"][3] == 100
+    server.cli("person", "show", "b", expect=1)
+    server.cli("person", "delete", shown["id"], expect=1)
+    server.cli("person", "delete", "b", expect=2)
+
+
+def test_a_backfill_from_the_beginning_brings_every_person_and_never_appends(server, warehouse):
+    send(server, *({"event": "x", "distinct_id": f"d{i}", "properties": {"$set": {"i": i}}} for i in range(300)))
+    time.sleep(6)
+    export = persons_export(server, warehouse, paused=True, start_at=None)
+    backfills = f"{EXPORTS}{export['id']}/backfills/"
+    answer = server.api("POST", backfills, {"start_at": None, "end_at": None, "on_delivered": "append"}, expect=400)
+    assert "append" in answer["detail"] and answer["attr"] == "on_delivered"
+    made = server.api("POST", backfills, {"start_at": None, "end_at": None})
+    wait_for(lambda: server.api("GET", f"{backfills}{made['id']}/")["status"] == "Completed")
+    assert {d: r[1]["i"] for d, r in table(warehouse).items()} == {f"d{i}": i for i in range(300)}
+
+
+def test_who_cannot_be_merged_is_told_of(server):
+    send(server, {"event": "$identify", "distinct_id": "a", "properties": {"$anon_distinct_id": "undefined"}},
+         {"event": "$identify", "distinct_id": "a", "properties": {"$anon_distinct_id": "null"}})
+    text = wait_for(lambda: (t := server.cli("project", "warnings")) and "illegal" in t and t)
+    line = next(line for line in text.splitlines() if "cannot_merge_with_illegal_distinct_id" in line)
+    assert "2" in line.split()
+
+
+def test_events_after_a_pause_are_not_held(server):
+    """The stamps of events before and after a pause are far apart: that is no lag."""
+    for _ in range(3):
+        send(server, {"event": "x", "distinct_id": "a"})
+        send(server, {"event": "x", "distinct_id": "b"})
+        time.sleep(1.5)
+    assert server.metric("tailrace_store_held_commits_total") == 0

@@ -181,8 +181,8 @@ static void a_run_can_be_stopped_and_started_again(void **state)
 static const struct backfill_case {
     const char *name, *body, *attr, *text;
 } backfills[] = {
-    { "no start", "{\"end_at\":\"2026-11-20T00:00:00Z\"}", "start_at", "needs" },
-    { "no end", "{\"start_at\":\"2026-11-20T00:00:00Z\"}", "end_at", "needs" },
+    { "no start, where nothing is yet", "{}", "start_at", "nothing to backfill" },
+    { "a start that is none", "{\"start_at\":\"yesterday\"}", "start_at", "yesterday" },
     { "a naive time", "{\"start_at\":\"2026-11-20T00:00:00\",\"end_at\":\"2026-11-21T00:00:00Z\"}",
       "start_at", "zone" },
     { "a bare date for an export of minutes",
@@ -259,6 +259,18 @@ static void a_backfill_lives(void **state)
     json_decref(one);
     json_decref(on_export(TR_HTTP_POST, rest, NULL, 400));
     json_decref(b);
+}
+
+static void a_backfill_without_bounds_is_of_all_that_is_there(void **state)
+{
+    (void)state;
+    make_export();
+    source_ahead = 30 * TR_US_PER_S;
+    json_t *b = on_export(TR_HTTP_POST, "backfills/", "{\"start_at\":null}", 201);
+    assert_string_equal(text_at(b, "start_at"), "2026-11-21T09:30:00.000000Z");
+    assert_string_equal(text_at(b, "end_at"), "2026-11-21T09:30:30.000000Z");
+    json_decref(b);
+    source_ahead = 0;
 }
 
 static void dates_are_days_in_the_exports_zone(void **state)
@@ -365,6 +377,7 @@ int main(void)
         cmocka_unit_test(a_run_can_be_stopped_and_started_again),
         cmocka_unit_test(refuses_backfills_with_a_reason),
         cmocka_unit_test(a_backfill_lives),
+        cmocka_unit_test(a_backfill_without_bounds_is_of_all_that_is_there),
         cmocka_unit_test(dates_are_days_in_the_exports_zone),
         cmocka_unit_test(makes_projects),
         cmocka_unit_test(nothing_without_a_token),
