@@ -49,6 +49,7 @@ def rejects(server, export):
             for x in server.api("GET", f"{EXPORTS}{export['id']}/runs/{r['id']}/rejects/")["results"]]
 
 
+@pytest.mark.threads
 def test_events_arrive_within_seconds(server, bigquery):
     export = live(server, bigquery)
     ids = set()
@@ -149,6 +150,7 @@ def test_json_columns_get_the_text_of_what_they_can_hold(server, bigquery):
     assert account(server, export)["repaired"] == 1
 
 
+@pytest.mark.threads
 def test_a_request_that_is_too_big_is_split(server, bigquery):
     bigquery.fake.insert_bytes = 200_000
     export = live(server, bigquery)

@@ -102,13 +102,14 @@ def test_a_column_that_is_dropped_costs_no_row(server, bigquery):
     assert sum(r["account"]["rejected"] for r in server.runs(export)) == 0
 
 
-@pytest.mark.parametrize("where", ["call", "row"])
+@pytest.mark.parametrize("where", ["call", "row", "row that stops others"])
 @pytest.mark.parametrize("reason, least", [("rateLimitExceeded", 13), ("quotaExceeded", 500)])
 def test_too_much_is_waited_out(server, bigquery, where, reason, least):
     export = live(server, bigquery)
     if where == "call":
         bigquery.fake.fault("insertAll", status=403, reason=reason, times=100)
     else:
+        bigquery.fake.never_skip = where != "row"
         bigquery.fake.row_faults.append({"every": 2, "reason": reason, "times": 100})
     send(server, [event(), event()])
     run = wait_for(lambda: next((r for r in server.runs(export) if r["next_attempt_at"]), None), 30)

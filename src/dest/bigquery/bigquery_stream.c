@@ -99,23 +99,20 @@ static void hear(void *arg, size_t i, const struct bq_said *said)
 
     if (h->verdict != IN)
         return;
-    switch (bq_row_fate(said, &class)) {
-    case BQ_FATE_REFUSED:
+    enum bq_fate fate = bq_row_fate(said, &class);
+    if (fate == BQ_FATE_REFUSED) {
         h->verdict = REFUSED;
         reject(w->s, &w->s->batch, w->rows[i],
                said->message[0] == '\0' ? said->reason : said->message);
         return;
-    case BQ_FATE_FAILED:
-        w->failed = true;
-        break;
-    case BQ_FATE_AGAIN:
-        break;
     }
     h->verdict = AGAIN;
-    if (w->failed || w->class.id == NULL) {
+    /* The first word counts, but one that ends the attempt more than others. */
+    if (w->class.id == NULL || (fate == BQ_FATE_FAILED && !w->failed)) {
         w->class = class;
         w->said = *said;
     }
+    w->failed = w->failed || fate == BQ_FATE_FAILED;
 }
 
 static enum tr_rc fail(const struct words *w, struct tr_err *err)
