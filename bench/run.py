@@ -255,8 +255,10 @@ def people(bench, rounds):
             table = f"persons_{many}"
             export = server.create_export(destination(1, table), model="persons", interval="day", paused=True)
             bench.load(server.port, tokens=[token], batch=50, people=many, walk=1, seconds=600, events=many)
-            wait_for(lambda s=server: caught_up(s), 60, 0.1)
+            waited = time.monotonic()
+            wait_for(lambda s=server: caught_up(s), 900, 0.1)
             if many > 1_000_000:
+                print(f"    new people, each in its turn: applied {time.monotonic() - waited:.0f} s after the last of them")
                 record("5 million people, peak memory", server.rss_bytes(peak=True) / 2**20, "MiB", "bounded")
             times = []
             for _ in range(rounds):

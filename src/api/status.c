@@ -12,10 +12,12 @@ static json_t *store_json(struct tr_store *store)
         return json_null();
     tr_store_status(store, &s);
     return json_pack(
-        "{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ready",
+        "{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ready",
         (int)s.ready, "why", api_json_text(s.not_ready_why), "hint",
-        api_json_text(s.not_ready_hint), "closed_through", api_json_time_or_null(s.closed_through),
-        "applied_through", api_json_time_or_null(s.applied_through), "sealed_through",
+        api_json_text(s.not_ready_hint), "trouble",
+        api_json_text(s.trouble[0] == '\0' ? NULL : s.trouble), "closed_through",
+        api_json_time_or_null(s.closed_through), "applied_through",
+        api_json_time_or_null(s.applied_through), "sealed_through",
         api_json_time_or_null(s.sealed_through), "floor", api_json_time_or_null(s.floor),
         "last_event_at", api_json_time_or_null(s.last_event_at), "events", (json_int_t)s.events,
         "blocks", (json_int_t)s.blocks, "journal_bytes", (json_int_t)s.journal_bytes, "block_bytes",

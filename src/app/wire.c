@@ -129,6 +129,11 @@ static enum tr_rc open_folder(struct app *a, struct tr_err *err)
     return TR_OK;
 }
 
+static void store_says(const char *level, const char *text)
+{
+    app_log(level, "%s", text);
+}
+
 static enum tr_rc open_store(struct app *a, struct tr_err *err)
 {
     struct tr_store_options o;
@@ -149,6 +154,7 @@ static enum tr_rc open_store(struct app *a, struct tr_err *err)
     o.min_free_bytes = (uint64_t)a->o.min_free_bytes;
     o.max_clock_jump_us = a->o.max_clock_jump_us;
     o.accept_clock = a->o.accept_clock;
+    o.say = store_says;
     if (tr_store_open(&o, &a->store, err) != TR_OK)
         return tr_wrap(err, "store");
     if (tr_source_store_new(a->store, &a->source, err) != TR_OK)

@@ -68,7 +68,7 @@ static void summary(const json_t *report, bool recount)
             comma = ", ";
         }
     }
-    (void)printf(": %lld events stored, %lld delivered, %lld excluded, %lld rejected",
+    (void)printf(": %lld stored, %lld delivered, %lld excluded, %lld rejected",
                  (long long)count_at(report, "stored"),
                  (long long)(count_at(report, "account.delivered") +
                              count_at(report, "account.already_there")),

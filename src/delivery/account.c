@@ -35,11 +35,13 @@ struct tr_account account_of_commit(uint64_t rows, uint64_t selected, const stru
     };
 }
 
-/* What the destination remembers is what happened: the filters may be others by now. */
-struct tr_account account_of_lookup(uint64_t rows, const struct tr_receipt *r)
+/* What the destination remembers is what happened: the filters may be others by now. Rows that
+ * change may have left the chunk since it was planned: then it held what is remembered. */
+struct tr_account account_of_lookup(uint64_t rows, bool mutable, const struct tr_receipt *r)
 {
     uint64_t selected = r->delivered + r->rejected;
 
+    rows = mutable ? selected : rows;
     return (struct tr_account){
         .stored = rows,
         .selected = selected,

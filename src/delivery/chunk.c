@@ -256,9 +256,10 @@ static enum tr_rc finish_chunk(struct lane *l, struct tr_chunk *c, const struct 
 {
     struct job *j = l->job;
     bool deliver = (j->ops->caps & TR_DEST_COMMITS_RUN) == 0;
-    struct tr_account account = t->receipt.was_there
-                                    ? account_of_lookup(t->rows, &t->receipt)
-                                    : account_of_commit(t->rows, t->selected, &t->receipt);
+    struct tr_account account =
+        t->receipt.was_there
+            ? account_of_lookup(t->rows, j->export->schema->is_mutable, &t->receipt)
+            : account_of_commit(t->rows, t->selected, &t->receipt);
     /* Rejects of a load that another attempt had committed before are that attempt's. */
     size_t n_rejects = t->receipt.was_there ? 0 : l->n_rejects;
     enum tr_rc rc = j->d->meta->ops->chunk_done(j->d->meta, j->run, j->export->target, c->n,

@@ -130,7 +130,7 @@ TR_MUST_USE enum tr_rc job_deliver(struct job *j, struct tr_err *err);
 /* account.c: pure. A chunk that this attempt committed (rows read, of those selected), and one that
  * was found at the destination (rows planned). */
 struct tr_account account_of_commit(uint64_t rows, uint64_t selected, const struct tr_receipt *r);
-struct tr_account account_of_lookup(uint64_t rows, const struct tr_receipt *r);
+struct tr_account account_of_lookup(uint64_t rows, bool mutable, const struct tr_receipt *r);
 /* The destination's words about a chunk, from its account: for finish(). */
 struct tr_receipt account_receipt(const struct tr_account *a);
 struct tr_account account_sum(const struct tr_chunk *chunks, size_t n);

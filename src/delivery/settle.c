@@ -14,7 +14,7 @@ static enum tr_rc settle_present(struct job *j, struct tr_chunk *c, const struct
     if (c->state == TR_CHUNK_DELIVERED)
         return TR_OK;
 
-    struct tr_account account = account_of_lookup(c->rows, r);
+    struct tr_account account = account_of_lookup(c->rows, j->export->schema->is_mutable, r);
     enum tr_rc rc = j->d->meta->ops->chunk_done(j->d->meta, j->run, j->export->target, c->n,
                                                 &account, !commits_run(j), NULL, 0, err);
     if (rc != TR_OK)
@@ -135,7 +135,7 @@ static enum tr_rc look_up_orphan(struct job *j, const struct tr_orphan *o, bool 
         return tr_fail(err, TR_TRANSIENT, "delivery.in_flight", NULL,
                        "a chunk of an ended run is still being committed at the destination");
     *ret_there = state == TR_CHUNK_PRESENT;
-    *ret = account_of_lookup(o->chunk.rows, &receipt);
+    *ret = account_of_lookup(o->chunk.rows, j->export->schema->is_mutable, &receipt);
     return TR_OK;
 }
 

@@ -225,7 +225,7 @@ static enum tr_rc check_type(const json_t *type, struct tr_err *err)
         return TR_OK;
     if (json_is_string(type) && strcmp(json_string_value(type), "person") == 0)
         return tr_fail(err, TR_INVALID, "filter.type", NULL,
-                       "type \"person\" is not supported yet: person filters come with persons");
+                       "type \"person\" is not supported yet: filter by properties of the event");
     return tr_fail(err, TR_INVALID, "filter.type", NULL, "type must be \"event\"");
 }
 

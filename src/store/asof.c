@@ -115,22 +115,35 @@ static enum tr_rc begin_file(struct asof *a, struct tr_err *err)
     return TR_OK;
 }
 
-enum tr_rc asof_open(struct asof *a, const char *dir, uint64_t sealed_seq, uint64_t applied_seq,
-                     struct tr_err *err)
+static enum tr_rc open_with(struct asof *a, const char *dir, uint64_t sealed_seq,
+                            uint64_t applied_seq, bool change, struct tr_err *err)
 {
     *a = (struct asof){ 0 };
     (void)pthread_mutex_init(&a->lock, NULL);
     atomic_init(&a->flushed_seq, applied_seq);
     tr_buf_init(&a->out, OUT_MAX);
     a->dir = strdup(dir);
-    enum tr_rc rc = a->dir == NULL ? tr_fail_oom(err) : tr_file_make_dirs(dir, err);
+    enum tr_rc rc = a->dir == NULL ? tr_fail_oom(err) : TR_OK;
+    if (rc == TR_OK && change)
+        rc = tr_file_make_dirs(dir, err);
     if (rc == TR_OK)
-        rc = asof_recover(a, sealed_seq, applied_seq, err);
+        rc = asof_recover(a, sealed_seq, applied_seq, change, err);
     if (rc != TR_OK) {
         asof_close(a);
         return tr_wrap(err, "asof");
     }
     return TR_OK;
+}
+
+enum tr_rc asof_open(struct asof *a, const char *dir, uint64_t sealed_seq, uint64_t applied_seq,
+                     struct tr_err *err)
+{
+    return open_with(a, dir, sealed_seq, applied_seq, true, err);
+}
+
+enum tr_rc asof_look(struct asof *a, const char *dir, uint64_t applied_seq, struct tr_err *err)
+{
+    return open_with(a, dir, 0, applied_seq, false, err);
 }
 
 void asof_close(struct asof *a)

@@ -68,9 +68,12 @@ struct asof {
 };
 
 /* applied_seq: what state.db has; lists of later records are dropped. sealed_seq: whose lists
- * nobody needs. TR_REFUSED "store.damaged" when one between is not there. */
+ * nobody needs. That one between is not there is found by who reads it. */
 TR_MUST_USE enum tr_rc asof_open(struct asof *a, const char *dir, uint64_t sealed_seq,
                                  uint64_t applied_seq, struct tr_err *err);
+/* What is there up to applied_seq, without changing anything. */
+TR_MUST_USE enum tr_rc asof_look(struct asof *a, const char *dir, uint64_t applied_seq,
+                                 struct tr_err *err);
 void asof_close(struct asof *a);
 
 /* ---- writing ---- */
@@ -98,6 +101,9 @@ void asof_file_unref(struct asof_file *f);
  * "store.damaged" when it is not there whole. */
 TR_MUST_USE enum tr_rc asof_read(struct asof *a, uint64_t seq, size_t n, struct asof_ref *ret,
                                  struct asof_file **ret_file, struct tr_err *err);
+
+/* A list for the journal record is there. */
+bool asof_has(struct asof *a, uint64_t seq);
 
 /* A person, appended to out: its id, then its properties. */
 TR_MUST_USE enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref,

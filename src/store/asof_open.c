@@ -102,7 +102,7 @@ static enum tr_rc read_file(struct asof *a, struct reading *r, struct tr_err *er
     uint64_t at = sizeof(head);
 
     asof_path(a, r->f->name, path);
-    r->f->fd = open(path, O_RDWR | O_CLOEXEC);
+    r->f->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (r->f->fd < 0 || fstat(r->f->fd, &st) != 0)
         return tr_fail_errno(err, errno, "open %s", path);
     r->end = (uint64_t)st.st_size;
@@ -129,7 +129,7 @@ static bool is_needed(const struct asof_file *f, uint64_t sealed_seq)
     return f->n > 0 && f->marks[f->n - 1].seq > sealed_seq;
 }
 
-enum tr_rc asof_recover(struct asof *a, uint64_t sealed_seq, uint64_t applied_seq,
+enum tr_rc asof_recover(struct asof *a, uint64_t sealed_seq, uint64_t applied_seq, bool remove,
                         struct tr_err *err)
 {
     struct reading r = { .applied_seq = applied_seq };
@@ -150,7 +150,7 @@ enum tr_rc asof_recover(struct asof *a, uint64_t sealed_seq, uint64_t applied_se
         if (rc == TR_OK && is_needed(r.f, sealed_seq)) {
             rc = asof_add_file(a, r.f, err);
             kept = rc == TR_OK;
-        } else if (rc == TR_OK) {
+        } else if (rc == TR_OK && remove) {
             asof_path(a, r.f->name, path);
             if (unlink(path) != 0)
                 rc = tr_fail_errno(err, errno, "remove %s", path);

@@ -49,6 +49,6 @@ TR_MUST_USE enum tr_rc asof_add_file(struct asof *a, struct asof_file *f, struct
 
 /* asof_open.c: what the last process left, as far as it counts. */
 TR_MUST_USE enum tr_rc asof_recover(struct asof *a, uint64_t sealed_seq, uint64_t applied_seq,
-                                    struct tr_err *err);
+                                    bool remove, struct tr_err *err);
 
 #endif

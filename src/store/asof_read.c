@@ -45,6 +45,16 @@ static struct asof_file *find(struct asof *a, uint64_t seq, uint64_t *ret_at)
     return found;
 }
 
+bool asof_has(struct asof *a, uint64_t seq)
+{
+    uint64_t at;
+    struct asof_file *f = find(a, seq, &at);
+
+    if (f != NULL)
+        asof_file_unref(f);
+    return f != NULL;
+}
+
 enum tr_rc asof_read(struct asof *a, uint64_t seq, size_t n, struct asof_ref *ret,
                      struct asof_file **ret_file, struct tr_err *err)
 {

@@ -2,7 +2,7 @@
  *
  * The user (derived.c) holds a lock around everything here, keeps a transaction open that what has
  * changed is written into, and commits it together with the position it stands for. Readers of
- * whole ranges use connections of their own (state_read.c) and see what was committed.
+ * whole ranges use connections of their own (rows.c) and see what was committed.
  */
 #ifndef TR_STORE_STATE_H
 #define TR_STORE_STATE_H

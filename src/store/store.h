@@ -1,9 +1,11 @@
 /* The embedded event store: the journal that makes a 200 true, and everything derived from it.
  *
  *   submit -> writer thread: exact deduplication, inserted_at, append, one fdatasync -> done()
- *   journal -> keeper thread: counts (state.db, applied_through) and deduplication runs; sealer
- * thread: sealed zstd blocks (blocks.db); a journal segment goes when all three are past it read:
- * blocks, then the part of the journal that is not sealed yet
+ *   journal -> applier thread: counts, persons, sessions, groups (state.db, applied_through)
+ *           -> keeper thread: deduplication runs
+ *           -> sealer thread: sealed zstd blocks (blocks.db)
+ *   a journal segment goes when all three are past it
+ *   read: blocks, then the part of the journal that is not sealed yet
  *
  * The journal is the only thing synced before done(). All else is derived, applied lazily in its
  * own transactions with the journal position it holds, and replayed on start. Thread-safe unless
@@ -35,6 +37,8 @@ struct tr_store_options {
     int64_t
         max_clock_jump_us; /* a wall clock that steps further makes it not ready; default 5 min */
     bool accept_clock;     /* a person says that the wall clock is right as it is now */
+    /* A thread of the store is in trouble (it tries again), or out of it; NULL: nobody is told. */
+    void (*say)(const char *level, const char *text);
 };
 
 void tr_store_options_default(struct tr_store_options *o);
@@ -207,8 +211,8 @@ struct tr_store_status {
     const char *not_ready_hint;
     int64_t closed_through, applied_through, sealed_through, floor, last_event_at;
     uint64_t events, blocks, journal_bytes, block_bytes, dedup_entries, dedup_runs, queue_bytes;
-    char
-        trouble[256]; /* why the keeper or sealer failed last (it tries again); empty: it did not */
+    /* Why the keeper, applier or sealer failed last (it tries again); empty: none did. */
+    char trouble[256];
 };
 void tr_store_status(struct tr_store *s, struct tr_store_status *ret);
 

@@ -39,6 +39,7 @@ struct survey {
     struct survey_journal journal;
     struct survey_dedup dedup;
     struct blocks_totals blocks;
+    struct asof asof; /* survey_check.c's */
     uint64_t applied_seq;
     int64_t applied_through;
     struct survey_problems problems;

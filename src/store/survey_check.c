@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model/event.h"
 #include "os/file.h"
@@ -76,6 +77,9 @@ static enum tr_rc on_record(void *ctx, const struct record_head *h, const char *
     check_counters(c, h);
     if (h->type != RECORD_GROUP || h->seq <= c->v->blocks.sealed_seq || h->seq > c->v->applied_seq)
         return TR_OK;
+    if (h->events > 0 && !asof_has(&c->v->asof, h->seq))
+        survey_problem(&c->v->problems, "asof", 0,
+                       "who the events of record %" PRIu64 " belonged to is not there", h->seq);
     return count_rows(c, events, h->events_bytes, err);
 }
 
@@ -214,12 +218,25 @@ static enum tr_rc check_blocks(struct check *c, struct tr_err *err)
     return rc;
 }
 
+/* A folder that is not there has no lists: the records will say so. */
+static enum tr_rc open_asof(struct survey *v, struct tr_err *err)
+{
+    char path[STORE_PATH];
+
+    (void)snprintf(path, sizeof(path), "%s/asof", v->dir);
+    if (access(path, F_OK) != 0)
+        return TR_OK;
+    return asof_look(&v->asof, path, v->applied_seq, err);
+}
+
 enum tr_rc survey_check(struct survey *v, struct tr_err *err)
 {
     struct check c = { .v = v };
     struct journal_visitor visitor = { on_record, &c };
     enum tr_rc rc = open_recount(&c, err);
 
+    if (rc == TR_OK)
+        rc = open_asof(v, err);
     if (rc == TR_OK)
         rc = store_sql_exec(c.db, "BEGIN", err);
     if (rc == TR_OK)
@@ -230,5 +247,6 @@ enum tr_rc survey_check(struct survey *v, struct tr_err *err)
         rc = compare(&c, err);
     (void)sqlite3_finalize(c.add);
     (void)sqlite3_close(c.db);
+    asof_close(&v->asof);
     return rc;
 }

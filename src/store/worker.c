@@ -1,13 +1,15 @@
 #include "store/worker.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/metric.h"
+#include "store/store_priv.h"
 
 TR_COUNTER(failures, "tailrace_store_keeper_failures_total",
-           "Passes of the store's keeper and sealer that failed and are tried again.");
+           "Passes of the store's keeper, applier and sealer that failed and are tried again.");
 
 enum {
     PASS_US = 500 * 1000,
@@ -25,6 +27,24 @@ void worker_fini(struct store_worker *w)
     tr_monitor_fini(&w->monitor);
 }
 
+/* Each trouble once, and that it is over. */
+static void say(struct store_worker *w, const struct tr_err *err)
+{
+    void (*to)(const char *, const char *) = w->s->options.say;
+    char text[256] = "";
+    char line[400];
+
+    if (err != NULL)
+        (void)tr_err_text(err, text, sizeof(text));
+    if (to == NULL || strcmp(text, w->said) == 0)
+        return;
+    (void)memccpy(w->said, text, '\0', sizeof(w->said));
+    (void)snprintf(line, sizeof(line), "%s: %s%s%s", w->name, err == NULL ? "goes on" : text,
+                   err == NULL || err->hint == NULL ? "" : "; ",
+                   err == NULL || err->hint == NULL ? "" : err->hint);
+    to(err == NULL ? "info" : "error", line);
+}
+
 static void *run(void *worker)
 {
     struct store_worker *w = worker;
@@ -36,6 +56,7 @@ static void *run(void *worker)
         struct tr_err err = { 0 };
         bool failed = w->pass(w->s, &err) != TR_OK;
         tr_count(&failures, failed);
+        say(w, failed ? &err : NULL);
 
         tr_monitor_enter(&w->monitor);
         w->trouble[0] = '\0';
@@ -55,6 +76,7 @@ enum tr_rc worker_start(struct store_worker *w, const char *name, struct tr_stor
                         struct tr_err *err)
 {
     w->s = s;
+    w->name = name;
     w->pass = pass;
     w->niceness = niceness;
     if (tr_thread_start(&w->thread, name, run, w, err) != TR_OK)

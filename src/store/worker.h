@@ -11,6 +11,8 @@ struct store_worker {
     struct tr_monitor monitor;
     bool told, closing; /* inside the monitor, as is trouble */
     char trouble[256];
+    char said[256]; /* of trouble; the thread's own */
+    const char *name;
     bool started;
     pthread_t thread;
     struct tr_store *s;

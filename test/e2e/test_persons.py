@@ -149,3 +149,20 @@ def test_events_after_a_pause_are_not_held(server):
         send(server, {"event": "x", "distinct_id": "b"})
         time.sleep(1.5)
     assert server.metric("tailrace_store_held_commits_total") == 0
+
+
+def test_persons_are_counted_again_at_the_table(server, warehouse):
+    export = persons_export(server, warehouse)
+    send(server, *({"event": "x", "distinct_id": f"d{i}", "properties": {"$set": {"i": i}}} for i in range(50)))
+    wait_for(lambda: len(table(warehouse)) == 50)
+    send(server, {"event": "x", "distinct_id": "d7", "properties": {"$set": {"i": -7}}})
+    wait_for(lambda: table(warehouse)["d7"][1]["i"] == -7)
+    time.sleep(5)
+    verify = ["verify", "--export", export["id"], "--recount", "--json"]
+    assert server.cli(*verify)["ok"]
+    warehouse.admin.execute(f"UPDATE {warehouse.schema}.events SET person_version = 0 WHERE distinct_id = 'd7'")
+    assert not server.cli(*verify, expect=1)["ok"]
+    warehouse.admin.execute(f"UPDATE {warehouse.schema}.events SET person_version = 1 WHERE distinct_id = 'd7'")
+    assert server.cli(*verify)["ok"]
+    warehouse.admin.execute(f"DELETE FROM {warehouse.schema}.events WHERE distinct_id = 'd9'")
+    assert not server.cli(*verify, expect=1)["ok"]

@@ -1,6 +1,7 @@
 """The disk answers with an error, and the network crawls: injected into the real binary's system calls."""
 
 import signal
+import shutil
 import socket
 import subprocess
 import threading
@@ -146,3 +147,21 @@ def test_a_slow_sender_is_given_its_time_and_then_an_answer(make_server):
         s.sendall(head + body[:10])  # and then silence
         assert s.recv(4096).startswith(b"HTTP/1.1 408 ")
     assert requests.get(server.url + "/_liveness", timeout=5).status_code == 200
+
+
+def test_who_events_belonged_to_is_gone(make_server):
+    """What cannot be derived again is missed aloud, and nothing is sealed without it."""
+    server = make_server("--seal-age", "1h", "--seal-bytes", "64MiB")
+    assert server.capture([{"event": "e", "distinct_id": "d", "properties": {"$set": {"a": 1}}}]).status_code == 200
+    time.sleep(1.5)
+    server.stop()
+    shutil.rmtree(server.data / "store" / "asof")
+    assert "asof" in server.cli("store", "check", "--data", server.data, expect=1, token=False)
+    server.args += ["--seal-age", "1s"]
+    server.start()
+    trouble = wait_for(lambda: server.api("GET", "/api/status/")["store"]["trouble"])
+    assert "asof has no list" in trouble
+    assert "asof has no list" in server.cli("status")
+    assert server.log().count("store-sealer: ") == 1
+    assert server.api("GET", "/api/status/")["store"]["blocks"] == 0
+    assert server.capture([{"event": "e", "distinct_id": "d", "properties": {}}]).status_code == 200

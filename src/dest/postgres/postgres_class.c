@@ -71,6 +71,11 @@ static const struct rule rules[] = {
       { TR_REFUSED, PG_ELSE, "postgres.no_schema", "CREATE SCHEMA <schema>; " HINT_GRANT_SCHEMA } },
     { "42501", "schema", { TR_REFUSED, PG_ELSE, "postgres.permission_denied", HINT_GRANT_SCHEMA } },
     { "42501",
+      "temporary",
+      { TR_REFUSED, PG_ELSE, "postgres.permission_denied",
+        "GRANT TEMPORARY ON DATABASE <database> TO <user>: rows that change go through a table of "
+        "the session" } },
+    { "42501",
       "database",
       { TR_REFUSED, PG_ELSE, "postgres.permission_denied",
         "GRANT CONNECT ON DATABASE <database> TO <user>" } },

@@ -262,7 +262,8 @@ static bool ask_about(struct question *q, const struct pg_fit *fit, const struct
         put_element(a, b, column, i);
     }
     tr_buf_add(a, "}", sizeof("}"));
-    tr_buf_printf(&q->sql, "%s$%d::%s[]", q->n == 0 ? "" : ", ", q->n + 1, array_type(fit, column));
+    tr_buf_printf(&q->sql, "%spg_catalog.unnest($%d::%s[])", q->n == 0 ? "" : ", ", q->n + 1,
+                  array_type(fit, column));
     q->params[q->n++] = a->p;
     return !a->failed;
 }
@@ -274,7 +275,7 @@ static bool make_question(struct question *q, const struct pg_dest *d, const str
     bool ok = s->n_keys + s->n_versions <= PARAMS;
 
     tr_buf_init(&q->sql, SQL_BYTES);
-    tr_buf_z(&q->sql, "SELECT pg_catalog.count(*) FROM pg_catalog.unnest(");
+    tr_buf_z(&q->sql, "SELECT pg_catalog.count(*) FROM ROWS FROM (");
     for (size_t i = 0; ok && i < s->n_keys; i++)
         ok = ask_about(q, fit, b, s->keys[i]);
     for (size_t i = 0; ok && i < s->n_versions; i++)

@@ -158,7 +158,7 @@ static void tell_completed(struct engine *e, const struct tr_run *run, int64_t t
     if (run->is_live && a->stored == 0) /* a line a minute for nothing */
         return;
     engine_say(e, a->rejected == 0 ? "info" : "warn", &run->export_id, &run->id,
-               "run over %s completed in %.1f s: %llu events stored, %llu delivered, %llu already "
+               "run over %s completed in %.1f s: %llu stored, %llu delivered, %llu already "
                "there, %llu excluded by filters, %llu delivered by other runs, %llu rejected",
                engine_range_text(run->interval, range), (double)took_us / 1e6,
                (unsigned long long)a->stored, (unsigned long long)a->delivered,

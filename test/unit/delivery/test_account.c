@@ -58,7 +58,7 @@ static void a_commit_counts_what_it_read_and_kept(void **state)
 static void a_lookup_believes_the_destination(void **state)
 {
     struct tr_receipt r = { .delivered = 6, .rejected = 1 };
-    struct tr_account a = account_of_lookup(10, &r);
+    struct tr_account a = account_of_lookup(10, false, &r);
 
     (void)state;
     assert_true(tr_account_balances(&a));
@@ -70,16 +70,27 @@ static void a_lookup_believes_the_destination(void **state)
 static void a_destination_that_has_more_than_there_was_does_not_balance(void **state)
 {
     struct tr_receipt r = { .delivered = 11 };
-    struct tr_account a = account_of_lookup(10, &r);
+    struct tr_account a = account_of_lookup(10, false, &r);
 
     (void)state;
     assert_false(tr_account_balances(&a));
 }
 
+static void rows_that_left_their_chunk_were_not_excluded(void **state)
+{
+    struct tr_receipt r = { .delivered = 6, .rejected = 1 };
+    struct tr_account a = account_of_lookup(10, true, &r);
+
+    (void)state;
+    assert_true(tr_account_balances(&a));
+    assert_int_equal(a.stored, 7);
+    assert_int_equal(a.excluded, 0);
+}
+
 static void a_receipt_comes_back_from_an_account(void **state)
 {
     struct tr_receipt r = { .delivered = 6, .rejected = 1, .repaired = 2, .bytes = 7 };
-    struct tr_account a = account_of_lookup(10, &r);
+    struct tr_account a = account_of_lookup(10, false, &r);
     struct tr_receipt back = account_receipt(&a);
 
     (void)state;
@@ -109,6 +120,7 @@ int main(void)
         cmocka_unit_test(a_commit_counts_what_it_read_and_kept),
         cmocka_unit_test(a_lookup_believes_the_destination),
         cmocka_unit_test(a_destination_that_has_more_than_there_was_does_not_balance),
+        cmocka_unit_test(rows_that_left_their_chunk_were_not_excluded),
         cmocka_unit_test(a_receipt_comes_back_from_an_account),
         cmocka_unit_test(only_delivered_chunks_are_summed),
     };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "os/file.h"
@@ -162,6 +163,29 @@ static void a_block_that_is_gone_is_named(void **state)
     kit_fini(&k);
 }
 
+static void who_events_belonged_to_is_missed(void **state)
+{
+    struct kit k;
+    struct tr_buf out;
+    char path[256];
+
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    make(&k);
+    kit_last_file(&k, "asof", ".tra", path);
+    int64_t size = kit_file_size(path);
+    kit_flip(path, size / 2);
+    assert_false(check(&k, &out));
+    assert_non_null(strstr(out.p, "\"asof\""));
+    kit_flip(path, size / 2);
+    assert_true(check(&k, &out));
+    assert_int_equal(unlink(path), 0);
+    assert_false(check(&k, &out));
+    assert_non_null(strstr(out.p, "\"asof\""));
+    tr_buf_fini(&out);
+    kit_fini(&k);
+}
+
 static void a_folder_that_is_no_store_is_an_error(void **state)
 {
     struct kit k;
@@ -183,6 +207,7 @@ int main(void)
         cmocka_unit_test(a_flipped_byte_is_found_in_journal_blocks_and_runs),
         cmocka_unit_test(counts_that_are_not_what_is_there_are_named),
         cmocka_unit_test(a_block_that_is_gone_is_named),
+        cmocka_unit_test(who_events_belonged_to_is_missed),
         cmocka_unit_test(a_folder_that_is_no_store_is_an_error),
     };
 
