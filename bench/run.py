@@ -21,6 +21,7 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "test" / "lib"))
 
+import streaming  # noqa: E402
 from harness import Server, file_destination, wait_for  # noqa: E402
 
 NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -416,8 +417,18 @@ def postgres(bench, rounds):
         server.kill()
 
 
+def stream_latency(bench, _):
+    """5 thousand events a second into BigQuery in real time."""
+    streaming.latency(bench, record)
+
+
+def stream_backlog(bench, _):
+    """BigQuery dead while 5 million events come in; then it lives again, and they go on coming in."""
+    streaming.backlog(bench, record, fill, stored)
+
+
 PARTS = {"capture": capture, "batches": batches, "bodies": big_bodies, "memory": runs_memory, "interval": interval_cost,
-         "postgres": postgres, "persons": persons, "people": people}
+         "postgres": postgres, "persons": persons, "people": people, "stream": stream_latency, "backlog": stream_backlog}
 
 
 def main():

@@ -1,6 +1,7 @@
 """Fixtures shared by e2e, sdk and fault: the server under test and a real PostgreSQL."""
 
 import itertools
+import json
 import os
 import pathlib
 import subprocess
@@ -107,3 +108,43 @@ def warehouse(pg_conninfo):
     it = Warehouse(pg_conninfo)
     yield it
     it.drop()
+
+
+class BigQuery:
+    """A dataset at the fake, as the destination of a server that may reach it; read from the fake itself."""
+
+    def __init__(self, fake, dataset):
+        self.fake, self.dataset = fake, dataset
+        fake.add_dataset(dataset, "europe-west3")
+
+    @property
+    def args(self):
+        """What the server must be started with."""
+        return ["--allow-hosts", self.fake.host]
+
+    def destination(self, **config):
+        it = {"key_file": json.dumps(self.fake.key_file()), "dataset_id": self.dataset, "table_id": "events",
+              "api_endpoint": self.fake.url, **config}
+        return {"type": "BigQuery", "config": {k: v for k, v in it.items() if v is not None}}
+
+    def rows(self, table="events"):
+        return self.fake.rows(self.dataset, table)
+
+    def tables(self):
+        return self.fake.datasets[self.dataset]["tables"]
+
+    def table_resource(self, table="events"):
+        it = self.tables().get(table)
+        return it and it.resource
+
+    def uuids(self):
+        """Every uuid in the table, sorted, copies included."""
+        return sorted(row["uuid"] for row in self.rows())
+
+
+@pytest.fixture
+def bigquery():
+    from bq_fake import BigQueryFake
+    fake = BigQueryFake().start()
+    yield BigQuery(fake, "exports")
+    fake.stop()

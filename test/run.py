@@ -175,6 +175,35 @@ class Postgres:
             subprocess.run(["rm", "-rf", self.folder], check=False)
 
 
+class StandIn:
+    """A stand-in for BigQuery in a process of its own: prints where it is, ends when its input does."""
+
+    def __init__(self, script, variable):
+        self.script, self.variable = script, variable
+        self.process = self.folder = None
+
+    def start(self):
+        if not self.process:
+            self.folder = tempfile.mkdtemp(prefix="tailrace-bq-")
+            self.process = subprocess.Popen(
+                [str(VENV / "bin" / "python"), str(TOP / "test/lib" / self.script), self.folder],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.where = self.process.stdout.readline().strip()
+            if not self.where:
+                sys.exit(f"{self.script} did not start")
+        return {self.variable: self.where, "VENV": str(VENV)}
+
+    def stop(self):
+        if self.process:
+            self.process.stdin.close()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            subprocess.run(["rm", "-rf", self.folder], check=False)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Runs the test suites.")
     parser.add_argument("suites", nargs="*", help="only these")
@@ -183,6 +212,11 @@ def main():
 
     built = {}
     postgres = Postgres()
+    bigquery = StandIn("bq_proxy.py", "TR_TEST_BQ")
+    bigquery_fake = StandIn("bq_fake.py", "TR_TEST_BQ_FAKE")
+
+    def peers():
+        return {**postgres.start(), **bigquery.start(), **bigquery_fake.start()}
 
     def folder(name):
         def get():
@@ -202,16 +236,22 @@ def main():
         "unit": meson_suite("unit", folder("dev"), "unit"),
         "fuzz": meson_suite("fuzz", folder("dev"), "fuzz"),
         "model": pytest_suite("model", "test/model", env=lambda: {"TAILRACE_BUILD": folder("dev")().name}),
-        "peer": meson_suite("peer", folder("dev"), "peer", env=postgres.start),
+        "peer": meson_suite("peer", folder("dev"), "peer", env=peers),
         "unit-tsan": meson_suite("unit-tsan", folder("tsan"), "threads", timeout_factor=4),
         "e2e": pytest_suite("e2e", "test/e2e", env=with_binary("dev")),
         "e2e-tsan": pytest_suite("e2e-tsan", "test/e2e", "-m", "threads", env=with_binary("tsan")),
         "sdk": pytest_suite("sdk", "test/sdk", env=with_binary("dev"), at_once=2),
         "fault": pytest_suite("fault", "test/fault", env=with_binary("release"), at_once=4),
     }
+    # Only when asked for by name: what they need takes half an hour to build.
+    extra = {
+        "sql": pytest_suite("sql", "test/peer/bigquery/test_sql.py", at_once=0,
+                            env=lambda: {"TAILRACE_BUILD": folder("dev")().name}),
+    }
     if options.list:
-        print("\n".join(suites))
+        print("\n".join([*suites, *(f"{name} (only when named)" for name in extra)]))
         return 0
+    suites.update((name, extra[name]) for name in options.suites if name in extra)
     unknown = set(options.suites) - set(suites)
     if unknown:
         print(f"no such suite: {', '.join(sorted(unknown))}; script/test --list names them", file=sys.stderr)
@@ -226,7 +266,8 @@ def main():
                 for i, n in enumerate(suite(pathlib.Path(where))):
                     total[i] += n
         finally:
-            postgres.stop()
+            for peer in (postgres, bigquery, bigquery_fake):
+                peer.stop()
     if os.environ.get("CI") and total[2]:
         print(f"{total[2]} tests were skipped although everything they need is installed here")
         total[1] += total[2]

@@ -151,6 +151,7 @@ TR_MUST_USE enum tr_rc api_logs(struct api_call *c, const struct tr_uuid *export
 /* ---- place.c: what an export's body says about its destination ---- */
 struct api_place {
     const struct tr_dest_ops *ops;
+    const struct tr_dest_ops *tested; /* whose test steps are those of the export */
     json_t *config; /* options of the adapter, secrets included, include/exclude left out */
     json_t *secrets;
     struct tr_conf *conf;

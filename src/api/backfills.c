@@ -133,7 +133,7 @@ static enum tr_rc read_on_delivered(struct api_call *c, const struct tr_export *
         return api_bad(c, err, "on_delivered", "invalid_choice", NULL,
                        "there are skip, replace and append");
     if (b->on_delivered == TR_REPLACE_DELIVERED &&
-        (ops == NULL || (ops->caps & TR_DEST_REPLACES) == 0))
+        (ops == NULL || !tr_dest_replaces(ops, e->schema)))
         return api_bad(c, err, "on_delivered", "invalid_input",
                        e->schema->is_mutable ? "use skip" : "use skip, or append",
                        "a %s destination cannot replace what it has", e->dest_type);

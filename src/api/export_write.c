@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/api_priv.h"
 #include "base/hash.h"
@@ -47,6 +48,7 @@ static const char *const later[] = { "hogql_query", "hogql_modifiers",  "primary
 
 struct draft {
     char about[TR_UUID_TEXT];
+    bool is_new;
     json_t *body; /* as it will be kept */
     struct api_place place;
     struct tr_export *e;
@@ -124,12 +126,13 @@ static enum tr_rc check_rows(struct api_call *c, const struct draft *d, struct t
     struct tr_filter *filter = NULL;
     struct tr_projection *projection = calloc(1, sizeof(*projection));
     const struct tr_export *e = d->e;
+    const struct tr_dest_ops *ops = tr_dest_for(d->place.ops, tr_export_is_live(e));
 
     if (projection == NULL)
         return tr_fail_oom(err);
-    enum tr_rc rc = tr_delivery_takes(d->place.ops, e->schema, err);
+    enum tr_rc rc = tr_delivery_takes(ops, e->schema, err);
     if (rc == TR_OK)
-        rc = tr_export_projection(e, d->place.ops->defaults[e->schema->model], projection, err);
+        rc = tr_export_projection(e, ops->defaults[e->schema->model], projection, err);
     free(projection);
     if (rc != TR_OK) {
         (void)snprintf(c->attr, sizeof(c->attr), "columns");
@@ -140,6 +143,26 @@ static enum tr_rc check_rows(struct api_call *c, const struct draft *d, struct t
     if (rc != TR_OK)
         blame(c, err);
     return rc;
+}
+
+/* Some places cannot bear to be loaded often. */
+static enum tr_rc check_interval(struct api_call *c, const struct draft *d, struct tr_err *err)
+{
+    bool is_live = tr_export_is_live(d->e);
+    const struct tr_dest_ops *ops = tr_dest_for(d->place.ops, is_live);
+    struct tr_range r = tr_schedule_at(&d->e->schedule, api_now(c));
+    char words[32];
+
+    if (is_live && (ops->caps & TR_DEST_COMMITS_RUN) != 0)
+        return api_bad(c, err, "interval", "invalid_input", "use \"every N seconds\" or longer",
+                       "interval: %s shows what it was given when a whole run is there, which in "
+                       "real time is once a minute",
+                       ops->name);
+    if (r.hi - r.lo >= ops->min_interval_us)
+        return TR_OK;
+    return api_bad(c, err, "interval", "invalid_input", ops->min_interval_hint,
+                   "interval: \"%s\" is too often for %s: %s",
+                   tr_schedule_format(&d->e->schedule, words), ops->name, ops->min_interval_why);
 }
 
 static enum tr_rc set_target(struct draft *d, struct tr_err *err)
@@ -220,6 +243,24 @@ static void fill_defaults(struct draft *d)
                              : json_string_value(json_object_get(d->body, "model"))));
 }
 
+/* What a new export in real time leaves out where the person says nothing about events. */
+static enum tr_rc leave_out(struct draft *d, struct tr_err *err)
+{
+    const char *interval = json_string_value(json_object_get(d->body, "interval"));
+    const char *const *names = tr_dest_for(d->place.ops, true)->left_out;
+    json_t *destination = json_object_get(d->body, "destination");
+    json_t *config = json_object_get(destination, "config");
+
+    if (!d->is_new || names == NULL || interval == NULL || strcmp(interval, "realtime") != 0 ||
+        json_object_get(config, "exclude_events") != NULL ||
+        json_object_get(config, "include_events") != NULL)
+        return TR_OK;
+    json_t *list = json_array();
+    for (; *names != NULL; names++)
+        (void)json_array_append_new(list, json_string(*names));
+    return json_object_set_new(config, "exclude_events", list) == 0 ? TR_OK : tr_fail_oom(err);
+}
+
 static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struct tr_uuid *id,
                              struct tr_str old_sealed, bool paused, struct draft *d,
                              struct tr_err *err)
@@ -230,12 +271,12 @@ static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struc
     d->body = known_only(body);
     fill_defaults(d);
     if (api_place_read(c, d->body, d->about, old_sealed, &d->place, err) != TR_OK ||
-        parse_export(c, body, d, paused, err) != TR_OK)
+        leave_out(d, err) != TR_OK || parse_export(c, body, d, paused, err) != TR_OK)
         return err->rc;
     d->e->id = *id;
     d->e->project = c->project.id;
-    if (check_rows(c, d, err) != TR_OK || set_target(d, err) != TR_OK ||
-        seal_secrets(c, d, err) != TR_OK)
+    if (check_interval(c, d, err) != TR_OK || check_rows(c, d, err) != TR_OK ||
+        set_target(d, err) != TR_OK || seal_secrets(c, d, err) != TR_OK)
         return err->rc;
     return print_body(d, err);
 }
@@ -253,14 +294,15 @@ static enum tr_rc answer_export(struct api_call *c, const struct tr_uuid *id, st
 
 enum tr_rc api_export_create(struct api_call *c, struct tr_err *err)
 {
-    TR_CLEANUP(draft_fini) struct draft d = { 0 };
+    TR_CLEANUP(draft_fini) struct draft d = { .is_new = true };
     struct tr_uuid id = tr_random_uuid7();
     bool paused = false;
-    bool test = false;
 
     if (api_body_bool(c, "paused", &paused, err) != TR_OK ||
-        api_body_bool(c, "test", &test, err) != TR_OK ||
         draft_read(c, c->body, &id, (struct tr_str){ NULL, 0 }, paused, &d, err) != TR_OK)
+        return err->rc;
+    bool test = (d.place.ops->caps & TR_DEST_TEST_FIRST) != 0;
+    if (api_body_bool(c, "test", &test, err) != TR_OK)
         return err->rc;
     if (test && api_place_test_all(c, &d.place, err) != TR_OK)
         return err->rc;

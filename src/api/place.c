@@ -102,6 +102,11 @@ static void blame(struct api_call *c, const struct tr_option *options, const str
                        (int)strcspn(quoted + 1, "\""), quoted + 1);
 }
 
+static bool is_live(const json_t *interval)
+{
+    return json_is_string(interval) && strcmp(json_string_value(interval), "realtime") == 0;
+}
+
 static enum tr_rc check_options(struct api_call *c, struct api_place *p, struct tr_err *err)
 {
     if (tr_conf_parse(p->ops->options, p->config, &p->conf, err) != TR_OK ||
@@ -123,6 +128,7 @@ enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *ab
     if (find_type(c, destination, &ret->ops, err) != TR_OK ||
         api_only_known(c, destination, "destination.", known, ignored, err) != TR_OK)
         return err->rc;
+    ret->tested = tr_dest_for(ret->ops, is_live(json_object_get(body, "interval")));
     const json_t *config = json_object_get(destination, "config");
     if (config != NULL && !json_is_null(config) && !json_is_object(config))
         return api_bad(c, err, "destination.config", "invalid_input", NULL, "must be an object");
@@ -160,16 +166,16 @@ enum tr_rc api_place_test(struct api_call *c, const struct api_place *p, size_t 
     int64_t until = tr_clock_boot_us() + STEP_S * INT64_C(1000000);
 
     cx.deadline_us = until < cx.deadline_us ? until : cx.deadline_us;
-    if (p->ops->open(&cx, p->conf, &dest, err) != TR_OK)
+    if (p->tested->open(&cx, p->conf, &dest, err) != TR_OK)
         return err->rc;
-    enum tr_rc rc = p->ops->test == NULL ? TR_OK : p->ops->test(&cx, dest, step, err);
-    p->ops->close(dest);
+    enum tr_rc rc = p->tested->test == NULL ? TR_OK : p->tested->test(&cx, dest, step, err);
+    p->tested->close(dest);
     return rc;
 }
 
 enum tr_rc api_place_test_all(struct api_call *c, const struct api_place *p, struct tr_err *err)
 {
-    const struct tr_dest_test *tests = p->ops->tests;
+    const struct tr_dest_test *tests = p->tested->tests;
 
     for (size_t i = 0; tests != NULL && tests[i].name != NULL; i++)
         if (api_place_test(c, p, i, err) != TR_OK) {
@@ -235,11 +241,14 @@ enum tr_rc api_test_list(struct api_call *c, struct tr_err *err)
     struct tr_str text = api_query(c, "destination", &tmp);
 
     (void)snprintf(type, sizeof(type), "%.*s", (int)text.n, text.n == 0 ? "" : text.p);
+    tr_buf_clear(&tmp);
+    bool live = tr_str_eq(api_query(c, "interval", &tmp), TR_STR("realtime"));
     tr_buf_fini(&tmp);
     if (type[0] == '\0')
         return api_bad(c, err, "destination", "required", "GET /api/destinations/ lists the types",
                        "say which type: ?destination=T");
     const struct tr_dest_ops *ops = tr_delivery_dest(c->d, type);
+    ops = ops == NULL ? NULL : tr_dest_for(ops, live);
     if (ops == NULL || ops->tests == NULL)
         return api_not_found(err, "destination type with tests");
     c->answer = json_pack("{s:o}", "steps", tests_json(ops));
@@ -253,13 +262,13 @@ static enum tr_rc run_step(struct api_call *c, const struct api_place *p, struct
     size_t n = 0;
     char text[600];
 
-    while (p->ops->tests != NULL && p->ops->tests[n].name != NULL)
+    while (p->tested->tests != NULL && p->tested->tests[n].name != NULL)
         n++;
     if (n == 0)
         return api_not_found(err, "test of this destination type");
     if (api_body_int(c, "step", 0, (int64_t)n - 1, &step, err) != TR_OK)
         return err->rc;
-    const struct tr_dest_test *t = &p->ops->tests[step];
+    const struct tr_dest_test *t = &p->tested->tests[step];
     struct tr_err why = { 0 };
     bool passed = api_place_test(c, p, (size_t)step, &why) == TR_OK;
     c->answer = json_pack(

@@ -42,6 +42,30 @@ static bool collect(void *arg, const struct tr_export_row *row)
     return true;
 }
 
+/* In real time the runs do not say how far it is: the first event that is not delivered does. */
+static enum tr_rc live_through(struct api_call *c, const struct tr_uuid *id, int64_t from,
+                               int64_t *ret, struct tr_err *err)
+{
+    TR_CLEANUP(api_row_fini) struct tr_export_row row = { 0 };
+    TR_CLEANUP(api_export_free) struct tr_export *e = NULL;
+    struct tr_source *source = c->d->source;
+    int64_t floor = source->ops->floor(source);
+    struct tr_range r = { from < floor ? floor : from, source->ops->closed_through(source) };
+
+    tr_buf_init(&row.buf, 8 << 20);
+    if (c->meta->ops->export_get(c->meta, id, &row, err) != TR_OK ||
+        api_export_parse_row(&row, &e, err) != TR_OK)
+        return err->rc;
+    r = tr_range_meet(r, tr_export_bounds(e));
+    if (!tr_export_is_live(e) || tr_range_empty(r))
+        return TR_OK;
+    if (tr_delivered_through(c->d, id, row.target, row.project, e->schema, r, ret, err) != TR_OK)
+        return err->rc;
+    if (*ret == r.hi) /* nothing waits */
+        *ret = api_now(c);
+    return TR_OK;
+}
+
 struct behind {
     int64_t oldest; /* start of the oldest scheduled interval that is not delivered yet */
     uint64_t open, failed;
@@ -74,6 +98,8 @@ static enum tr_rc add_lag(struct api_call *c, json_t *e, struct tr_err *err)
         c->meta->ops->run_list(c->meta, &q, look, &b, err) != TR_OK)
         return tr_wrap(err, "lag of an export");
     int64_t through = b.oldest < cursor ? b.oldest : cursor;
+    if (live_through(c, &q.export_id, through, &through, err) != TR_OK)
+        return tr_wrap(err, "lag of an export");
     int64_t lag = api_now(c) - through;
     (void)json_object_set_new(e, "delivered_through", api_json_time(through));
     (void)json_object_set_new(e, "lag_seconds",

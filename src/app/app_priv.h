@@ -35,6 +35,11 @@ void app_unwire(struct app *a);
 /* Reads the capture tokens of all projects into the intake. */
 TR_MUST_USE enum tr_rc app_read_tokens(struct app *a, struct tr_err *err);
 
+/* outside.c: where this process may connect to, and as whom. */
+TR_MUST_USE enum tr_rc app_set_egress(const struct app *a, struct tr_err *err);
+/* Once the organization is known. */
+TR_MUST_USE enum tr_rc app_set_identity(const struct app *a, struct tr_err *err);
+
 /* router.c: the handler of the HTTP server. */
 struct tr_http_handler app_handler(struct app *a);
 

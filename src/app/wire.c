@@ -4,6 +4,7 @@
 
 #include "app/app_priv.h"
 #include "app/log.h"
+#include "dest/bigquery/bigquery.h"
 #include "dest/file/file.h"
 #include "dest/postgres/postgres.h"
 #include "os/clock.h"
@@ -13,6 +14,7 @@
 /* A new destination is a line here, and its folder under dest/. */
 static const struct tr_dest_ops *const dests[] = {
     &tr_dest_postgres_ops,
+    &tr_dest_bigquery_ops,
     &tr_dest_file_ops,
     NULL,
 };
@@ -175,10 +177,13 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
     };
     if (a->meta->ops->identity(a->meta, &a->delivery.installation, &a->organization, err) != TR_OK)
         return tr_wrap(err, "identity");
+    if (app_set_identity(a, err) != TR_OK)
+        return err->rc;
 
     struct tr_engine_options o = {
         .delivery = &a->delivery,
         .workers = (int)a->o.workers,
+        .live_workers = (int)a->o.live_workers,
         .lease_us = a->o.lease_us,
     };
     if (tr_engine_local_start(&o, &a->engine, err) != TR_OK)
@@ -241,9 +246,10 @@ enum tr_rc app_wire(struct app *a, struct tr_err *err)
 {
     a->lock_fd = -1;
     tr_budget_init(&a->bodies, (size_t)a->o.body_budget);
-    if (open_folder(a, err) != TR_OK || app_first_start(a, err) != TR_OK ||
-        open_store(a, err) != TR_OK || start_engine(a, err) != TR_OK ||
-        start_faces(a, err) != TR_OK || listen_http(a, err) != TR_OK) {
+    if (app_set_egress(a, err) != TR_OK || open_folder(a, err) != TR_OK ||
+        app_first_start(a, err) != TR_OK || open_store(a, err) != TR_OK ||
+        start_engine(a, err) != TR_OK || start_faces(a, err) != TR_OK ||
+        listen_http(a, err) != TR_OK) {
         app_unwire(a);
         return err->rc;
     }

@@ -86,7 +86,7 @@ void tr_buf_json_str(struct tr_buf *b, struct tr_str s)
         if (width == 0)
             tr_buf_z(b, "\xEF\xBF\xBD");
         else if (c == '"' || c == '\\')
-            tr_buf_printf(b, "\\%c", c);
+            tr_buf_add(b, c == '"' ? "\\\"" : "\\\\", 2);
         else if (c == '\n')
             tr_buf_z(b, "\\n");
         else

@@ -187,10 +187,13 @@ int cli_export_test(struct cli *c)
 
     if (status == CLI_OK) {
         const json_t *type = cli_at(answer, "destination.type");
+        const json_t *interval = cli_at(answer, "interval");
         json_t *steps = NULL;
         tr_buf_init(&rest, 1024);
         tr_buf_z(&rest, "test/");
         cli_add_query(&rest, "destination", json_is_string(type) ? json_string_value(type) : "");
+        cli_add_query(&rest, "interval",
+                      json_is_string(interval) ? json_string_value(interval) : "");
         tr_buf_ch(&rest, '\0');
         status = cli_export_call(c, "GET", NULL, rest.p, NULL, &steps);
         tr_buf_fini(&rest);

@@ -201,17 +201,20 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
 {
     struct job *j = l->job;
     TR_CLEANUP(abort_load) struct tr_load *load = NULL;
+    struct job_notices notices;
     struct tr_load_spec spec = {
         .key = job_key(j, c->range),
         .careful = careful,
         .last = c == &j->chunks[j->n_chunks - 1],
         .replace = j->run->on_delivered == TR_REPLACE_DELIVERED,
         .rejects = &l->sink,
+        .notices = &notices.sink,
     };
     struct tr_ctx call = delivery_call(j->cx, DELIVERY_WRITE_S);
 
     *t = (struct tally){ 0 };
     l->n_rejects = 0;
+    job_notices_init(&notices, j);
     enum tr_rc rc = j->ops->begin(&call, l->dest, &spec, &load, err);
     if (rc != TR_OK)
         return tr_wrap(err, "begin chunk %u", c->n);

@@ -11,6 +11,9 @@
  *      then 4 again, until nothing is left
  *   6. replace and append: parts that another run holds and has not delivered yet: TR_TRANSIENT
  *   7. finish (manifest), account; meta.run_finish is the engine's
+ *
+ * In real time 4 and 5 come again and again, for what has come in since, until the interval is
+ * through: tr_live_*.
  */
 #ifndef TR_DELIVERY_DELIVERY_H
 #define TR_DELIVERY_DELIVERY_H
@@ -30,7 +33,7 @@ struct tr_delivery {
     const struct tr_dest_ops *const *dests; /* ends with NULL */
     struct tr_uuid installation;
     uint32_t epoch;
-    uint64_t chunk_rows, chunk_bytes; /* default 100,000 rows, 64 MiB */
+    uint64_t chunk_rows, chunk_bytes; /* 0: what suits the destination, else 100,000 rows, 64 MiB */
     void (*log)(void *arg, const char *level, const struct tr_uuid *export_id,
                 const struct tr_uuid *run_id, const char *text); /* any thread */
     void *log_arg;
@@ -61,6 +64,44 @@ struct tr_attempt {
 TR_MUST_USE enum tr_rc tr_deliver_run(const struct tr_ctx *cx, const struct tr_delivery *d,
                                       struct tr_run *run, struct tr_attempt *ret,
                                       struct tr_err *err);
+
+/* ---- the same in steps: a run that is delivered as its interval goes on ----
+ *
+ * begin, any number of steps, end; close at last, whatever happened. The destination stays open in
+ * between. cx and run must stay until then; calls may come from different threads, one at a time.
+ */
+struct tr_live;
+
+/* *ret is set, also on failure, unless memory ran out. after (or NULL; consumed): an attempt that
+ * has ended well; of the same export as it still is, its connections are used again. */
+TR_MUST_USE enum tr_rc tr_live_begin(const struct tr_ctx *cx, const struct tr_delivery *d,
+                                     struct tr_run *run, struct tr_live *after,
+                                     struct tr_live **ret, struct tr_err *err);
+
+struct tr_live_step {
+    bool is_last; /* the interval is through: what is left to do is tr_live_end */
+    bool changed; /* the export was changed, paused or deleted: this attempt should end */
+    int64_t next; /* when another step is worth it, on the source's clock */
+};
+
+/* Delivers what lies below `through`, up to which the source must be closed: whole chunks of the
+ * option buffer_bytes, and a part of one when it begins buffer_seconds before. Everything when
+ * that is the interval's end. */
+TR_MUST_USE enum tr_rc tr_live_step(struct tr_live *l, int64_t through, struct tr_live_step *ret,
+                                    struct tr_err *err);
+/* After the last step: publish, account. run is not needed any more. */
+TR_MUST_USE enum tr_rc tr_live_end(struct tr_live *l, struct tr_attempt *ret, struct tr_err *err);
+/* NULL is taken. ret may be NULL; the run's account is set to what is done so far, unless it ended
+ * well. */
+void tr_live_close(struct tr_live *l, struct tr_attempt *ret);
+
+/* The first event of a closed range that is not delivered at the export's present target; range.hi
+ * when there is none. */
+TR_MUST_USE enum tr_rc tr_delivered_through(const struct tr_delivery *d,
+                                            const struct tr_uuid *export_id, uint64_t target,
+                                            int32_t project, const struct tr_schema *schema,
+                                            struct tr_range range, int64_t *ret,
+                                            struct tr_err *err);
 
 /* err->id of a run whose numbers do not add up. Trying again will not mend them. */
 extern const char tr_delivery_unbalanced[];

@@ -15,6 +15,8 @@ enum {
     DELIVERY_REMOVE_BLOCK = 20000,   /* uuids handed to remove() or recount() at once */
     DELIVERY_EXPORT_BYTES = 4 << 20, /* a stored export with its secrets */
     DELIVERY_REJECTS_KEPT = 1000,    /* per chunk, with their reasons; all are counted */
+    DELIVERY_LANES = 32,
+    DELIVERY_KEEP_OPEN_S = 600, /* in real time, until the place is looked at again */
 };
 
 struct job {
@@ -27,13 +29,21 @@ struct job {
     struct tr_dest *dest; /* lane 0's */
     struct tr_projection projection;
     struct tr_filter *filter;
-    tr_column_mask columns;
-    struct tr_range interval; /* the run's, within the export's bounds of now */
+    tr_column_mask used, columns; /* by the place, and with what delivery itself needs */
+    int64_t opened_at;            /* boot clock */
+    struct tr_range interval;     /* the run's, within the export's bounds of now */
+    bool changed; /* the export is not any more what the attempt began with, as last seen */
+
+    struct tr_range open;  /* what is to be planned now: the interval, or as far as it has come */
+    int64_t ripe_through;  /* a part at the end of open waits when it begins later */
+    int64_t planned_up_to; /* of open; what lies behind waits */
+    uint64_t most_bytes;   /* of a chunk; 0: as the destination likes */
 
     struct tr_range *taken; /* what others have or hold, when last planned */
     size_t n_taken;
     struct tr_chunk *chunks; /* this run's plan */
     size_t n_chunks;
+    struct tr_dest *more[DELIVERY_LANES]; /* further connections that are open, by lane */
 
     pthread_mutex_t lock;
     size_t next; /* chunk to look at next */
@@ -46,6 +56,7 @@ struct job {
 /* One connection at work. */
 struct lane {
     struct job *job;
+    size_t number;
     struct tr_dest *dest;
     struct tr_reject_sink sink; /* for one chunk: */
     struct tr_reject *rejects;
@@ -83,8 +94,23 @@ enum {
  * the interval; the rest of the old plan is void. */
 TR_MUST_USE enum tr_rc job_settle(struct job *j, struct tr_err *err);
 
-/* plan.c: claims what is left of the interval as chunks; *ret_added says whether there was any.
- * Reads the plan and what is taken anew. */
+/* load.c: a whole number among the destination's options, when it has one of that name. */
+int64_t job_option(const struct job *j, const char *name, int64_t otherwise);
+
+/* run.c: the order of an attempt. job_begin: *ret_nothing when there is nothing to deliver and
+ * nothing was opened; what former (or NULL) has open is taken over where it does. job_rest: until
+ * nothing of open is left. */
+void job_init(struct job *j, const struct tr_ctx *cx, const struct tr_delivery *d,
+              struct tr_run *run);
+TR_MUST_USE enum tr_rc job_begin(struct job *j, struct job *former, bool *ret_nothing,
+                                 struct tr_err *err);
+TR_MUST_USE enum tr_rc job_rest(struct job *j, struct tr_err *err);
+TR_MUST_USE enum tr_rc job_end(struct job *j, struct tr_err *err);
+void job_attempt(const struct job *j, struct tr_attempt *ret);
+void job_fini(struct job *j);
+
+/* plan.c: claims what is left of open as chunks; *ret_added says whether there was any. Reads the
+ * plan and what is taken anew. */
 TR_MUST_USE enum tr_rc job_plan(struct job *j, bool *ret_added, struct tr_err *err);
 /* Reads the plan into the job. */
 TR_MUST_USE enum tr_rc job_read_plan(struct job *j, struct tr_err *err);

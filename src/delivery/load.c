@@ -128,3 +128,11 @@ enum tr_rc tr_delivery_load(const struct tr_delivery *d, const struct tr_uuid *i
         return tr_wrap(err, "read the export");
     return parse_row(d, &row, ret, ret_conf, err);
 }
+
+int64_t job_option(const struct job *j, const char *name, int64_t otherwise)
+{
+    for (const struct tr_option *o = j->ops->options; o != NULL && o->name != NULL; o++)
+        if (strcmp(o->name, name) == 0 && o->type == TR_OPT_INT)
+            return tr_conf_int(j->conf, name);
+    return otherwise;
+}

@@ -4,8 +4,6 @@
 
 #include "delivery/delivery_priv.h"
 
-enum { MAX_LANES = 32 };
-
 static struct tr_chunk *next_chunk(struct job *j)
 {
     struct tr_chunk *c = NULL;
@@ -46,23 +44,39 @@ static void run_lane(struct lane *l)
     }
 }
 
-/* A further connection is a help, not a need: when it cannot be had, the others do the work. */
-static enum tr_rc open_lane(struct lane *l, struct tr_err *err)
+static enum tr_rc prepare_lane(struct lane *l, struct tr_err *err)
 {
     struct job *j = l->job;
     struct job_notices quiet;
     struct tr_ctx call = delivery_call(j->cx, DELIVERY_OPEN_S);
-    enum tr_rc rc = j->ops->open(&call, j->conf, &l->dest, err);
-
-    if (rc != TR_OK)
-        return rc;
     tr_column_mask used = 0;
 
     job_notices_init(&quiet, NULL);
-    rc = j->ops->prepare(&call, l->dest, &j->projection, &used, &quiet.sink, err);
+    enum tr_rc rc = j->ops->prepare(&call, l->dest, &j->projection, &used, &quiet.sink, err);
     if (rc == TR_OK && (used & ~j->columns) != 0)
         rc = tr_fail(err, TR_TRANSIENT, "delivery.place_changed", NULL,
                      "the place got more columns during the attempt");
+    return rc;
+}
+
+/* A further connection is a help, not a need: when it cannot be had, the others do the work. One
+ * that is open stays so until the job ends. */
+static enum tr_rc open_lane(struct lane *l, struct tr_err *err)
+{
+    struct job *j = l->job;
+    struct tr_ctx call = delivery_call(j->cx, DELIVERY_OPEN_S);
+
+    l->dest = j->more[l->number];
+    if (l->dest != NULL)
+        return TR_OK;
+    enum tr_rc rc = j->ops->open(&call, j->conf, &l->dest, err);
+    if (rc != TR_OK)
+        return rc;
+    rc = prepare_lane(l, err);
+    if (rc == TR_OK)
+        j->more[l->number] = l->dest;
+    else
+        j->ops->close(l->dest);
     return rc;
 }
 
@@ -77,8 +91,6 @@ static void *lane_main(void *arg)
     else
         job_say(l->job, "warn", "going on with fewer connections: %s",
                 tr_err_text(&err, text, sizeof(text)));
-    if (l->dest != NULL)
-        l->job->ops->close(l->dest);
     return NULL;
 }
 
@@ -86,26 +98,25 @@ static void *lane_main(void *arg)
 static size_t count_lanes(const struct job *j)
 {
     size_t chunks = 0;
-    int64_t asked = 1;
+    int64_t asked = job_option(j, "connections", 1);
 
     for (size_t i = 0; i < j->n_chunks; i++)
         chunks += j->chunks[i].state == TR_CHUNK_PLANNED;
-    for (const struct tr_option *o = j->ops->options; o != NULL && o->name != NULL; o++) {
-        if (strcmp(o->name, "connections") == 0 && o->type == TR_OPT_INT)
-            asked = tr_conf_int(j->conf, "connections");
-    }
-    size_t lanes = asked < 1 ? 1 : asked > MAX_LANES ? MAX_LANES : (size_t)asked;
+    size_t lanes = asked < 1 ? 1 : asked > DELIVERY_LANES ? DELIVERY_LANES : (size_t)asked;
+    if (lanes < j->ops->lanes)
+        lanes = j->ops->lanes;
     return lanes < chunks ? lanes : chunks;
 }
 
 /* Lane 0 works on this thread with the destination that is open already. */
 static void run_lanes(struct job *j, struct lane *lanes, size_t n)
 {
-    pthread_t threads[MAX_LANES];
+    pthread_t threads[DELIVERY_LANES];
     size_t started = 1;
 
     for (size_t i = 1; i < n; i++, started++) {
         lanes[i].job = j;
+        lanes[i].number = i;
         if (tr_thread_start(&threads[i], "tr-lane", lane_main, &lanes[i], NULL) != TR_OK)
             break;
     }

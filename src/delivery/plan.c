@@ -5,7 +5,7 @@
 #include "delivery/delivery_priv.h"
 #include "os/kill.h"
 
-enum { PLAN_TRIES = 5 };
+enum { PLAN_TRIES = 5, CHUNK_ROWS = 100000, CHUNK_BYTES = 64 << 20 };
 
 /* The plan is the present target's. Is that still the place that this attempt has opened? */
 static enum tr_rc check_target(struct job *j, struct tr_err *err)
@@ -15,7 +15,10 @@ static enum tr_rc check_target(struct job *j, struct tr_err *err)
     tr_buf_init(&row.buf, DELIVERY_EXPORT_BYTES);
     enum tr_rc rc = j->d->meta->ops->export_get(j->d->meta, &j->run->export_id, &row, err);
     tr_buf_fini(&row.buf);
-    if (rc == TR_OK && row.target != j->export->target)
+    if (rc != TR_OK)
+        return rc;
+    j->changed = row.version != j->export->version || row.deleted || row.paused;
+    if (row.target != j->export->target)
         rc = tr_fail(err, TR_TRANSIENT, "delivery.target_changed", NULL,
                      "the export was pointed to another place during the attempt");
     return rc;
@@ -87,12 +90,34 @@ static enum tr_rc add_parts(struct job *j, const struct tr_part *parts, size_t n
     return rc;
 }
 
+/* What the operator says, else what the destination likes, else what suits most. */
+static uint64_t first_of(uint64_t said, uint64_t liked, uint64_t otherwise)
+{
+    return said != 0 ? said : liked != 0 ? liked : otherwise;
+}
+
+/* The last part of what is open may wait for more to come. */
+static size_t leave_unripe(struct job *j, const struct tr_part *parts, size_t n)
+{
+    const struct tr_part *last = &parts[n - 1];
+
+    if (last->rows == 0 || last->range.hi != j->open.hi || last->range.lo <= j->ripe_through)
+        return n;
+    j->planned_up_to = last->range.lo;
+    return n - 1;
+}
+
 /* A slice at a time, so that memory does not grow with the range. */
 static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_added,
                              struct tr_err *err)
 {
     struct tr_source *s = j->d->source;
+    uint64_t rows = first_of(j->d->chunk_rows, j->ops->chunk_rows, CHUNK_ROWS);
+    uint64_t bytes = first_of(j->d->chunk_bytes, j->ops->chunk_bytes, CHUNK_BYTES);
     enum tr_rc rc = check_floor(j, left.lo, err);
+
+    if (j->most_bytes != 0 && j->most_bytes < bytes)
+        bytes = j->most_bytes;
 
     while (rc == TR_OK && !tr_range_empty(left)) {
         struct tr_part parts[DELIVERY_PLAN_SLICE];
@@ -101,19 +126,19 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
 
         if (tr_ctx_cancelled(j->cx))
             return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
-        rc = s->ops->plan(j->cx, s, j->run->project, j->export->schema, left, j->d->chunk_rows,
-                          j->d->chunk_bytes, parts, DELIVERY_PLAN_SLICE, &n, &covered, err);
+        rc = s->ops->plan(j->cx, s, j->run->project, j->export->schema, left, rows, bytes, parts,
+                          DELIVERY_PLAN_SLICE, &n, &covered, err);
         if (rc == TR_OK && covered <= left.lo)
             rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
                          "the source planned nothing");
         if (rc == TR_OK)
-            rc = add_parts(j, parts, n, ret_added, err);
+            rc = add_parts(j, parts, leave_unripe(j, parts, n), ret_added, err);
         left.lo = covered;
     }
     return rc;
 }
 
-/* Interval less the run's own chunks and what others have. */
+/* What is open, less the run's own chunks and what others have. */
 static enum tr_rc list_left(const struct job *j, struct ranges *ret, struct tr_err *err)
 {
     struct ranges cut = { 0 };
@@ -125,7 +150,7 @@ static enum tr_rc list_left(const struct job *j, struct ranges *ret, struct tr_e
         rc = ranges_add(&cut, j->chunks[i].range, err);
     ranges_sort(&cut);
     if (rc == TR_OK)
-        rc = ranges_left(j->interval, &cut, ret, err);
+        rc = ranges_left(j->open, &cut, ret, err);
     ranges_fini(&cut);
     return rc;
 }
@@ -139,6 +164,7 @@ static enum tr_rc plan_once(struct job *j, bool *ret_added, struct tr_err *err)
         rc = job_read_plan(j, err);
     if (rc == TR_OK)
         rc = list_left(j, &left, err);
+    j->planned_up_to = j->open.hi;
     for (size_t i = 0; i < left.n && rc == TR_OK; i++)
         rc = plan_range(j, left.v[i], ret_added, err);
     ranges_fini(&left);

@@ -1,7 +1,10 @@
 /* One attempt of one run, in the order that delivery.h tells. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/time.h"
 #include "delivery/delivery_priv.h"
+#include "os/clock.h"
 #include "os/kill.h"
 
 static enum tr_rc load_export(struct job *j, struct tr_err *err)
@@ -13,14 +16,15 @@ static enum tr_rc load_export(struct job *j, struct tr_err *err)
     if (j->export->deleted)
         return tr_fail(err, TR_CANCELLED, "delivery.export_deleted", NULL,
                        "the export was deleted");
-    j->ops = tr_delivery_dest(j->d, j->export->dest_type);
+    j->ops = tr_dest_for(tr_delivery_dest(j->d, j->export->dest_type), j->run->is_live);
     if (tr_delivery_takes(j->ops, j->export->schema, err) != TR_OK)
         return err->rc;
     if (j->run->on_delivered == TR_APPEND_DELIVERED && j->export->schema->is_mutable)
         return tr_fail(err, TR_REFUSED, "delivery.cannot_append", "use skip or replace",
                        "the rows of the model %s are updated, not appended to",
                        j->export->schema->name);
-    if (j->run->on_delivered == TR_REPLACE_DELIVERED && (j->ops->caps & TR_DEST_REPLACES) == 0)
+    if (j->run->on_delivered == TR_REPLACE_DELIVERED &&
+        !tr_dest_replaces(j->ops, j->export->schema))
         return tr_fail(err, TR_REFUSED, "delivery.cannot_replace", "use skip or append",
                        "%s cannot replace what was delivered", j->ops->name);
     if ((j->d->source->ops->caps & TR_SOURCE_STABLE) == 0)
@@ -30,17 +34,24 @@ static enum tr_rc load_export(struct job *j, struct tr_err *err)
 }
 
 /* Never before start_at, never past end_at, as they stand now. */
-static enum tr_rc clip(struct job *j, struct tr_err *err)
+static void clip(struct job *j)
 {
     struct tr_range r = tr_range_meet(j->run->interval, tr_export_bounds(j->export));
 
     if (tr_range_empty(r))
         r = (struct tr_range){ j->run->interval.lo, j->run->interval.lo };
     j->interval = r;
-    if (!tr_range_empty(r) && !j->d->source->ops->close_through(j->d->source, r.hi))
-        return tr_fail(err, TR_TRANSIENT, "delivery.not_closed", NULL,
-                       "the interval is not closed at the source yet");
-    return TR_OK;
+    j->open = r;
+    j->ripe_through = INT64_MAX;
+}
+
+static enum tr_rc check_closed(const struct job *j, struct tr_err *err)
+{
+    if (tr_range_empty(j->interval) ||
+        j->d->source->ops->close_through(j->d->source, j->interval.hi))
+        return TR_OK;
+    return tr_fail(err, TR_TRANSIENT, "delivery.not_closed", NULL,
+                   "the interval is not closed at the source yet");
 }
 
 static enum tr_rc make_columns(struct job *j, struct tr_err *err)
@@ -65,15 +76,35 @@ static enum tr_rc open_dest(struct job *j, struct tr_err *err)
     if (rc != TR_OK)
         return tr_wrap(err, "open the destination");
     job_notices_init(&notices, j);
-    rc = j->ops->prepare(&call, j->dest, &j->projection, &j->columns, &notices.sink, err);
+    rc = j->ops->prepare(&call, j->dest, &j->projection, &j->used, &notices.sink, err);
     if (rc != TR_OK)
         return tr_wrap(err, "prepare the destination");
-    j->columns |= tr_schema_identity(j->export->schema) | tr_filter_columns(j->filter);
+    j->opened_at = tr_clock_boot_us();
     return TR_OK;
 }
 
+/* The connections of a former job, where they do; they belong to its configuration. */
+static void adopt(struct job *j, struct job *former)
+{
+    struct tr_conf *conf = former->conf;
+
+    if (former->dest == NULL || former->ops != j->ops ||
+        memcmp(&former->export->id, &j->export->id, sizeof(j->export->id)) != 0 ||
+        former->export->version != j->export->version ||
+        tr_clock_boot_us() - former->opened_at > DELIVERY_KEEP_OPEN_S * TR_US_PER_S)
+        return;
+    former->conf = j->conf;
+    j->conf = conf;
+    j->dest = former->dest;
+    j->used = former->used;
+    j->opened_at = former->opened_at;
+    memcpy(j->more, former->more, sizeof(j->more));
+    memset(former->more, 0, sizeof(former->more));
+    former->dest = NULL;
+}
+
 /* Until nothing is left: what another run held may have become free in the meantime. */
-static enum tr_rc deliver_rest(struct job *j, struct tr_err *err)
+enum tr_rc job_rest(struct job *j, struct tr_err *err)
 {
     for (;;) {
         bool added = false;
@@ -206,31 +237,73 @@ static enum tr_rc is_void(struct job *j, bool *ret, struct tr_err *err)
     return rc;
 }
 
-static enum tr_rc attempt(struct job *j, struct tr_err *err)
+enum tr_rc job_begin(struct job *j, struct job *former, bool *ret_nothing, struct tr_err *err)
 {
-    bool nothing = false;
     enum tr_rc rc = load_export(j, err);
 
+    *ret_nothing = false;
     if (rc == TR_OK)
-        rc = clip(j, err);
+        clip(j);
     if (rc == TR_OK)
-        rc = is_void(j, &nothing, err);
-    if (rc != TR_OK || nothing)
+        rc = is_void(j, ret_nothing, err);
+    if (rc != TR_OK || *ret_nothing)
         return rc;
     rc = make_columns(j, err);
-    if (rc == TR_OK)
+    if (rc == TR_OK && former != NULL)
+        adopt(j, former);
+    if (rc == TR_OK && j->dest == NULL)
         rc = open_dest(j, err);
-    if (rc == TR_OK)
-        rc = job_settle(j, err);
-    if (rc == TR_OK)
-        rc = deliver_rest(j, err);
-    if (rc == TR_OK)
-        rc = publish(j, err);
+    if (rc != TR_OK)
+        return rc;
+    j->columns = j->used | tr_schema_identity(j->export->schema) | tr_filter_columns(j->filter);
+    return job_settle(j, err);
+}
+
+enum tr_rc job_end(struct job *j, struct tr_err *err)
+{
+    enum tr_rc rc = publish(j, err);
+
     return rc == TR_OK ? close_account(j, err) : rc;
 }
 
-static void job_fini(struct job *j)
+static enum tr_rc attempt(struct job *j, struct tr_err *err)
 {
+    bool nothing = false;
+    enum tr_rc rc = job_begin(j, NULL, &nothing, err);
+
+    if (rc != TR_OK || nothing)
+        return rc;
+    rc = check_closed(j, err);
+    if (rc == TR_OK)
+        rc = job_rest(j, err);
+    return rc == TR_OK ? job_end(j, err) : rc;
+}
+
+void job_init(struct job *j, const struct tr_ctx *cx, const struct tr_delivery *d,
+              struct tr_run *run)
+{
+    *j = (struct job){ .cx = cx, .d = d, .run = run };
+    (void)pthread_mutex_init(&j->lock, NULL);
+}
+
+/* At the end, once. */
+void job_attempt(const struct job *j, struct tr_attempt *ret)
+{
+    *ret = (struct tr_attempt){
+        .progress = j->progress,
+        .target = j->export == NULL ? 0 : j->export->target,
+        .deliver_run = j->ops != NULL && (j->ops->caps & TR_DEST_COMMITS_RUN) != 0,
+    };
+    if (j->limited != 0)
+        job_say(j, "warn", "a regular expression gave up on %llu values and did not match them",
+                (unsigned long long)j->limited);
+}
+
+void job_fini(struct job *j)
+{
+    for (size_t i = 0; i < DELIVERY_LANES; i++)
+        if (j->more[i] != NULL)
+            j->ops->close(j->more[i]);
     if (j->dest != NULL)
         j->ops->close(j->dest);
     tr_filter_free(j->filter);
@@ -244,21 +317,14 @@ static void job_fini(struct job *j)
 enum tr_rc tr_deliver_run(const struct tr_ctx *cx, const struct tr_delivery *d, struct tr_run *run,
                           struct tr_attempt *ret, struct tr_err *err)
 {
-    struct job j = { .cx = cx, .d = d, .run = run };
+    struct job j;
 
-    (void)pthread_mutex_init(&j.lock, NULL);
+    job_init(&j, cx, d, run);
     enum tr_rc rc = attempt(&j, err);
 
     if (rc != TR_OK)
         run->account = account_sum(j.chunks, j.n_chunks);
-    if (j.limited != 0)
-        job_say(&j, "warn", "a regular expression gave up on %llu values and did not match them",
-                (unsigned long long)j.limited);
-    *ret = (struct tr_attempt){
-        .progress = j.progress,
-        .target = j.export == NULL ? 0 : j.export->target,
-        .deliver_run = j.ops != NULL && (j.ops->caps & TR_DEST_COMMITS_RUN) != 0,
-    };
+    job_attempt(&j, ret);
     job_fini(&j);
     return rc;
 }

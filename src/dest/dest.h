@@ -22,10 +22,12 @@ enum {
     TR_DEST_COMMITS_CHUNK =
         1 << 0,                   /* a committed chunk is delivered, whatever becomes of the run */
     TR_DEST_COMMITS_RUN = 1 << 1, /* chunks count only once finish() has published them */
-    TR_DEST_REPLACES = 1 << 2,    /* on_delivered: replace works */
+    TR_DEST_REPLACES = 1 << 2,    /* rows can be removed: see tr_dest_replaces() */
     TR_DEST_RECOUNTS = 1 << 3,    /* verify --recount works */
     TR_DEST_UPSERTS = 1 << 4,     /* mutable models: one row a key, the newest version of it. A
                                      place without it gets the rows that changed, as they come */
+    TR_DEST_TEST_FIRST = 1 << 5,  /* an export is only made when its test steps pass, unless it is
+                                     asked for without */
 };
 
 /* What a load or a lookup says became of a chunk. */
@@ -51,12 +53,18 @@ struct tr_load {
  */
 extern const char tr_dest_rows_refused[];
 
+/* One line a person may want to read: "table created", "column set is missing". */
+struct tr_notice_sink {
+    void (*notice)(struct tr_notice_sink *, const char *text);
+};
+
 struct tr_load_spec {
     struct tr_key key;
     bool careful; /* find bad rows one by one, reject them, go on */
     bool last;    /* the last chunk of its run (a hint) */
     bool replace; /* TR_DEST_UPSERTS: a row of the same version is written anew too */
     struct tr_reject_sink *rejects;
+    struct tr_notice_sink *notices; /* may be NULL; valid as long as the load */
 };
 
 struct tr_load_ops {
@@ -69,11 +77,6 @@ struct tr_load_ops {
     TR_MUST_USE enum tr_rc (*commit)(const struct tr_ctx *, struct tr_load *,
                                      struct tr_receipt *ret, struct tr_err *);
     void (*abort)(struct tr_load *);
-};
-
-/* One line a person may want to read after prepare: "table created", "column set is missing". */
-struct tr_notice_sink {
-    void (*notice)(struct tr_notice_sink *, const char *text);
 };
 
 struct tr_dest_test {
@@ -93,6 +96,19 @@ struct tr_dest_ops {
     const struct tr_dest_test *tests; /* ends with name == NULL; may be NULL */
     /* The columns of each model when an export names none. NULL: it does not take that model. */
     const struct tr_default_column *defaults[TR_MODELS];
+    /* What a chunk should hold at most; 0: what most places get (delivery.h). */
+    uint64_t chunk_rows, chunk_bytes;
+    /* Exports may not be scheduled more often; 0: as often as one likes. why: for the person, with
+     * the way out. */
+    int64_t min_interval_us;
+    const char *min_interval_why, *min_interval_hint;
+    size_t lanes; /* connections that are used at once at least, where there are chunks for them */
+    /* For exports in real time, where they are served in another way: functions of the same name,
+     * options, target and objects. NULL: these. */
+    const struct tr_dest_ops *live;
+    /* Names of events that an export leaves out unless it says what to leave out; ends with NULL;
+     * NULL: none. */
+    const char *const *left_out;
 
     /* Checks what goes beyond the option table (combinations). May be NULL. */
     TR_MUST_USE enum tr_rc (*validate)(const struct tr_conf *, struct tr_err *);
@@ -116,7 +132,8 @@ struct tr_dest_ops {
                                     const struct tr_load_spec *, struct tr_load **ret,
                                     struct tr_err *);
     /* What became of a key. Waits for a transaction of it that is still in flight there (until the
-     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. */
+     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. A place that keeps no book of
+     * keys, but knows each row by its id, always says ABSENT: what comes twice is one row. */
     TR_MUST_USE enum tr_rc (*lookup)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *,
                                      enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
                                      struct tr_err *);
@@ -144,5 +161,18 @@ struct tr_dest_ops {
                                            struct tr_err *);
     void (*close)(struct tr_dest *);
 };
+
+static inline const struct tr_dest_ops *tr_dest_for(const struct tr_dest_ops *ops, bool is_live)
+{
+    return is_live && ops->live != NULL ? ops->live : ops;
+}
+
+/* on_delivered: replace works for rows of that model: by removing them, or because they are updated
+ * by key anyway. */
+static inline bool tr_dest_replaces(const struct tr_dest_ops *ops, const struct tr_schema *schema)
+{
+    return (ops->caps &
+            (schema->is_mutable ? TR_DEST_UPSERTS | TR_DEST_REPLACES : TR_DEST_REPLACES)) != 0;
+}
 
 #endif

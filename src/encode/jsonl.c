@@ -1,12 +1,11 @@
 /* One JSON object a line. JSON columns go in as the bytes they came in: 54.10 stays 54.10. */
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/time.h"
 #include "encode/encode.h"
+#include "encode/json_put.h"
 
 struct jsonl {
     struct tr_encoder base;
@@ -46,51 +45,6 @@ static void put_json(struct tr_buf *out, struct tr_str s)
     tr_buf_used(out, s.n);
 }
 
-static void put_int(struct tr_buf *out, int64_t v)
-{
-    char digits[20];
-    char *p = digits + sizeof(digits);
-    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-
-    do {
-        *--p = (char)('0' + left % 10);
-        left /= 10;
-    } while (left != 0);
-    if (v < 0)
-        *--p = '-';
-    tr_buf_add(out, p, (size_t)(digits + sizeof(digits) - p));
-}
-
-static void put_time(struct tr_buf *out, int64_t t)
-{
-    char text[TR_TIME_TEXT + 2] = "\"";
-    size_t n = tr_time_format(t, text + 1);
-
-    text[n + 1] = '"';
-    tr_buf_add(out, text, n + 2);
-}
-
-/* The fewest digits that read back as the same double. */
-static void put_float(struct tr_buf *out, double v)
-{
-    char text[32];
-    int digits = 15;
-
-    do {
-        (void)snprintf(text, sizeof(text), "%.*g", digits, v);
-    } while (strtod(text, NULL) != v && ++digits <= 17);
-    tr_buf_z(out, text);
-}
-
-static void put_uuid(struct tr_buf *out, const struct tr_uuid *u)
-{
-    char text[TR_UUID_TEXT + 2] = "\"";
-
-    tr_uuid_format(u, text + 1);
-    text[TR_UUID_TEXT] = '"';
-    tr_buf_add(out, text, TR_UUID_TEXT + 1);
-}
-
 /* NULL, or why this row cannot go. */
 static const char *put_value(struct tr_buf *out, enum tr_type type, const union tr_vector *v,
                              size_t i)
@@ -99,7 +53,7 @@ static const char *put_value(struct tr_buf *out, enum tr_type type, const union 
     case TR_TYPE_UUID:
         if (tr_uuid_is_nil(&v->uuid[i]))
             break;
-        put_uuid(out, &v->uuid[i]);
+        tr_json_put_uuid(out, &v->uuid[i]);
         return NULL;
     case TR_TYPE_TEXT:
         if (v->str[i].p == NULL)
@@ -115,14 +69,14 @@ static const char *put_value(struct tr_buf *out, enum tr_type type, const union 
     case TR_TYPE_INT64:
         if (v->i64[i] == TR_NULL_INT)
             break;
-        put_int(out, v->i64[i]);
+        tr_json_put_int(out, v->i64[i]);
         return NULL;
     case TR_TYPE_TIME:
         if (v->i64[i] == TR_NULL_INT)
             break;
         if (v->i64[i] < TR_TIME_MIN || v->i64[i] > TR_TIME_MAX)
             return "an instant outside the years 1 to 9999";
-        put_time(out, v->i64[i]);
+        tr_json_put_time(out, v->i64[i]);
         return NULL;
     case TR_TYPE_BOOL:
         if (v->u8[i] == 0xFF)
@@ -132,7 +86,7 @@ static const char *put_value(struct tr_buf *out, enum tr_type type, const union 
     case TR_TYPE_FLOAT:
         if (!isfinite(v->f64[i]))
             break;
-        put_float(out, v->f64[i]);
+        tr_json_put_float(out, v->f64[i]);
         return NULL;
     }
     tr_buf_z(out, "null");

@@ -3,6 +3,9 @@
  * The engine makes a STARTING run when an interval of an active export ends (catching up after
  * downtime in few runs), expands backfills into runs, claims due runs, waits until their interval
  * is closed at the source, calls delivery, applies the retry policy and finishes runs in meta.
+ *
+ * Runs of exports in real time begin with their interval, a minute, and are carried through in
+ * steps while it goes on; each has a worker of its own, which mostly waits.
  */
 #ifndef TR_ENGINE_ENGINE_H
 #define TR_ENGINE_ENGINE_H
@@ -12,6 +15,7 @@
 struct tr_engine_options {
     const struct tr_delivery *delivery;
     int workers;            /* runs at once; default 4 */
+    int live_workers;       /* exports in real time that are served at once; default 32 */
     int64_t lease_us;       /* default 60 s */
     int catch_up_intervals; /* most intervals that one catch-up run covers; default: all missed ones
                                that fit into 1 day, or one interval where that is longer */

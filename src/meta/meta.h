@@ -136,9 +136,9 @@ struct tr_meta_ops {
                                          int64_t *ret, struct tr_err *);
     TR_MUST_USE enum tr_rc (*cursor_set)(struct tr_meta *, const struct tr_uuid *export_id,
                                          int64_t to, struct tr_err *);
-    /* Makes a STARTING run (fills run->id when nil) and sets the export's cursor to
-     * run->interval.hi, in one transaction. TR_REFUSED "meta.behind_cursor" when the cursor is past
-     * interval.lo. */
+    /* Makes a STARTING run (fills run->id when nil; is_live as given) and sets the export's cursor
+     * to run->interval.hi, in one transaction. TR_REFUSED "meta.behind_cursor" when the cursor is
+     * past interval.lo. */
     TR_MUST_USE enum tr_rc (*run_schedule)(struct tr_meta *, struct tr_run *run, struct tr_err *);
     /* The same for a backfill: moves the backfill's cursor instead. */
     TR_MUST_USE enum tr_rc (*run_backfill)(struct tr_meta *, struct tr_run *run, struct tr_err *);
@@ -148,12 +148,12 @@ struct tr_meta_ops {
      * next_attempt_at <= now, RUNNING whose lease ran out), raises fence and attempts, sets
      * RUNNING. Runs of paused exports are left alone unless they belong to a backfill; of the
      * scheduled runs of an export only one is at work at a time; exports with few runs at work come
-     * before those with many. Runs that were asked to stop and whose worker is gone become
-     * CANCELLED. *ret_found false: none; then *ret_next says when the next one falls due
-     * (INT64_MAX: never). */
-    TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, int64_t now,
-                                        int64_t lease_us, struct tr_run *ret, bool *ret_found,
-                                        int64_t *ret_next, struct tr_err *);
+     * before those with many. live: only runs that are, otherwise only runs that are not. Runs that
+     * were asked to stop and whose worker is gone become CANCELLED. *ret_found false: none; then
+     * *ret_next says when the next one falls due (INT64_MAX: never). */
+    TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, bool live,
+                                        int64_t now, int64_t lease_us, struct tr_run *ret,
+                                        bool *ret_found, int64_t *ret_next, struct tr_err *);
     /* Extends the lease; *ret_cancel says whether somebody asked the run to stop. */
     TR_MUST_USE enum tr_rc (*run_renew)(struct tr_meta *, const struct tr_uuid *id, int64_t fence,
                                         int64_t lease_until, bool *ret_cancel, struct tr_err *);

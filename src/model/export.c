@@ -100,11 +100,15 @@ static enum tr_rc parse_model(const json_t *body, struct tr_export *e, struct tr
     if (name == NULL)
         return tr_fail(err, TR_INVALID, "export.model", NULL, "model: must be a text");
     e->schema = tr_schema_by_name(tr_str_of(name));
-    if (e->schema != NULL)
-        return TR_OK;
-
-    return tr_fail(err, TR_INVALID, "export.model", "use events, persons, sessions or groups",
-                   "model: there is no model '%.60s'", name);
+    if (e->schema == NULL)
+        return tr_fail(err, TR_INVALID, "export.model", "use events, persons, sessions or groups",
+                       "model: there is no model '%.60s'", name);
+    if (e->schedule.unit == TR_UNIT_REALTIME && e->schema->is_mutable)
+        return tr_fail(err, TR_INVALID, "export.interval", "use \"every N seconds\" or longer",
+                       "interval: rows of the model %s change; only what is added once and for all "
+                       "can be followed in real time",
+                       e->schema->name);
+    return TR_OK;
 }
 
 static enum tr_rc parse_offset(const json_t *body, const char *name, const char *id, bool allowed,

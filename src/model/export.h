@@ -34,6 +34,11 @@ struct tr_export {
     uint64_t version;                               /* raised by each change */
 };
 
+static inline bool tr_export_is_live(const struct tr_export *e)
+{
+    return e->schedule.unit == TR_UNIT_REALTIME;
+}
+
 /* Parses and checks a whole body (create) or a body merged onto an old one (update). Destination
  * options are checked by the caller, who knows the adapters. */
 TR_MUST_USE enum tr_rc tr_export_parse(const json_t *body, struct tr_export **ret,

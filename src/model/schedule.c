@@ -36,7 +36,10 @@ enum tr_rc tr_schedule_parse(struct tr_str text, struct tr_schedule *ret, struct
     static const struct {
         const char *word;
         enum tr_unit unit;
-    } words[] = { { "hour", TR_UNIT_HOUR }, { "day", TR_UNIT_DAY }, { "week", TR_UNIT_WEEK } };
+    } words[] = { { "hour", TR_UNIT_HOUR },
+                  { "day", TR_UNIT_DAY },
+                  { "week", TR_UNIT_WEEK },
+                  { "realtime", TR_UNIT_REALTIME } };
     int n = 0;
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -57,8 +60,8 @@ enum tr_rc tr_schedule_parse(struct tr_str text, struct tr_schedule *ret, struct
         return TR_OK;
     }
     return tr_fail(err, TR_INVALID, "schedule.bad_interval",
-                   "use hour, day, week, \"every N minutes\" (1 to 59) or \"every N seconds\" "
-                   "(5 to 30)",
+                   "use hour, day, week, \"every N minutes\" (1 to 59), \"every N seconds\" "
+                   "(5 to 30) or realtime",
                    "there is no interval '%.*s'", text.n < 40 ? (int)text.n : 40, text.p);
 }
 
@@ -72,6 +75,9 @@ const char *tr_schedule_format(const struct tr_schedule *s, char out[32])
         (void)snprintf(out, 32, "every %d %s%s", s->every,
                        s->unit == TR_UNIT_SECOND ? "second" : "minute", s->every == 1 ? "" : "s");
         return out;
+    case TR_UNIT_REALTIME:
+        word = "realtime";
+        break;
     case TR_UNIT_HOUR:
         break;
     case TR_UNIT_DAY:
@@ -127,6 +133,9 @@ struct tr_range tr_schedule_at(const struct tr_schedule *s, int64_t t)
     int64_t step = 0;
 
     switch (s->unit) {
+    case TR_UNIT_REALTIME:
+        step = TR_US_PER_MIN;
+        break;
     case TR_UNIT_SECOND:
         step = s->every * TR_US_PER_S;
         break;
@@ -149,6 +158,7 @@ struct tr_range tr_schedule_at(const struct tr_schedule *s, int64_t t)
 static int64_t jitter_width(const struct tr_schedule *s)
 {
     switch (s->unit) {
+    case TR_UNIT_REALTIME:
     case TR_UNIT_SECOND:
         return 0;
     case TR_UNIT_MINUTE:

@@ -12,7 +12,14 @@
 #include "base/uuid.h"
 #include "model/range.h"
 
-enum tr_unit { TR_UNIT_SECOND, TR_UNIT_MINUTE, TR_UNIT_HOUR, TR_UNIT_DAY, TR_UNIT_WEEK };
+enum tr_unit {
+    TR_UNIT_REALTIME, /* a minute at a time, delivered as it goes on */
+    TR_UNIT_SECOND,
+    TR_UNIT_MINUTE,
+    TR_UNIT_HOUR,
+    TR_UNIT_DAY,
+    TR_UNIT_WEEK
+};
 
 struct tr_zone; /* immutable, from the system's tzdata */
 
@@ -24,8 +31,8 @@ struct tr_schedule {
     const struct tr_zone *zone; /* never NULL */
 };
 
-/* The API's words: "hour", "day", "week", "every 5 minutes", "every 10 seconds". Sets unit and
- * every. TR_INVALID says what is allowed. */
+/* The API's words: "hour", "day", "week", "every 5 minutes", "every 10 seconds", "realtime". Sets
+ * unit and every. TR_INVALID says what is allowed. */
 TR_MUST_USE enum tr_rc tr_schedule_parse(struct tr_str text, struct tr_schedule *ret,
                                          struct tr_err *err);
 /* The same words back; out of 32 bytes. */

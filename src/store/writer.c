@@ -10,7 +10,7 @@ TR_COUNTER(held, "tailrace_store_held_commits_total",
 
 enum {
     HOLD_BEHIND_US = 500 * 1000, /* from here on .. */
-    HOLD_PART = 100,              /* .. by this part of the rest .. */
+    HOLD_PART = 100,             /* .. by this part of the rest .. */
     HOLD_MOST_US = 30 * 1000,    /* .. at most this, unless nothing is applied for so long: */
     HOLD_STUCK_US = 2 * 1000 * 1000,
 };

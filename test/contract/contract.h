@@ -12,11 +12,15 @@
 
 struct contract_place {
     const struct tr_dest_ops *ops;
+    const char *name;    /* NULL: the adapter's */
+    bool keeps_no_book;  /* lookup() always says ABSENT: each row is known by its id instead */
+    size_t widest_bytes; /* of a row's properties; 0: 10 MB */
     /* Once, before all. NULL: ready; else why these tests must be skipped. */
     const char *(*setup)(void);
     void (*teardown)(void);
     /* The configuration of a place that is empty and nobody else's. The caller releases it. */
     json_t *(*fresh)(void);
+    bool default_columns; /* the adapter's own list instead of every column of the model */
     /* Rows in the place that fresh() made last, and those with this uuid. */
     int64_t (*rows)(void);
     int64_t (*copies)(const struct tr_uuid *uuid);
@@ -24,8 +28,8 @@ struct contract_place {
     bool (*properties_are)(const struct tr_uuid *uuid, struct tr_str json);
 };
 
-extern const struct contract_place contract_file;
-extern const struct contract_place contract_postgres, contract_file;
+extern const struct contract_place contract_bigquery, contract_bigquery_live, contract_file,
+    contract_postgres;
 
 /* Runs the tests as one cmocka group. */
 int contract_dest(const struct contract_place *place);

@@ -67,10 +67,12 @@ static struct tr_dest *open_prepared(void)
 {
     struct tr_ctx cx = in_time();
     struct tr_err err = { 0 };
-    struct tr_projection p = rows_projection();
+    struct tr_projection p = place->default_columns
+                                 ? rows_projection_default(place->ops->defaults[TR_MODEL_EVENTS])
+                                 : rows_projection();
     struct tr_dest *d = open_only();
 
-    must(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
+    must(place->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
     return d;
 }
 
@@ -82,10 +84,10 @@ static void publish(struct tr_dest *d, const struct tr_key *keys, const struct t
     struct tr_err err = { 0 };
     struct tr_key run = keys[0];
 
-    if (d->ops->finish == NULL)
+    if (place->ops->finish == NULL)
         return;
     run.range.hi = keys[n - 1].range.hi;
-    must(d->ops->finish(&cx, d, &run, keys, receipts, n, &err), &err);
+    must(place->ops->finish(&cx, d, &run, keys, receipts, n, &err), &err);
 }
 
 static struct tr_receipt deliver(struct tr_dest *d, const struct tr_key *key,
@@ -97,7 +99,7 @@ static struct tr_receipt deliver(struct tr_dest *d, const struct tr_key *key,
     struct tr_receipt receipt = { 0 };
     struct tr_load *l = NULL;
 
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     if (b != NULL)
         must(l->ops->write(&cx, l, b, &err), &err);
     must(l->ops->commit(&cx, l, &receipt, &err), &err);
@@ -110,7 +112,7 @@ static enum tr_chunk_state ask(struct tr_dest *d, const struct tr_key *key, stru
     struct tr_err err = { 0 };
     enum tr_chunk_state s = TR_CHUNK_IN_FLIGHT;
 
-    must(d->ops->lookup(&cx, d, key, &s, ret, &err), &err);
+    must(place->ops->lookup(&cx, d, key, &s, ret, &err), &err);
     return s;
 }
 
@@ -136,7 +138,7 @@ static void a_committed_chunk_is_there(void **state)
     each_once(r);
     assert_true(place->properties_are(&r->batch.col[TR_EVENT_UUID].uuid[7],
                                       r->batch.col[TR_EVENT_PROPERTIES].str[7]));
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(r);
 }
 
@@ -150,7 +152,7 @@ static void many_batches_make_one_chunk(void **state)
     struct tr_load *l = NULL;
 
     (void)state;
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     for (uint32_t seed = 1; seed <= 5; seed++) {
         struct rows *r = rows_new(ROWS, seed, 2000);
         must(l->ops->write(&cx, l, &r->batch, &err), &err);
@@ -160,7 +162,7 @@ static void many_batches_make_one_chunk(void **state)
     publish(d, &spec.key, &receipt, 1);
     assert_int_equal(receipt.delivered, 5 * ROWS);
     assert_int_equal(place->rows(), 5 * ROWS);
-    d->ops->close(d);
+    place->ops->close(d);
 }
 
 static void committing_one_key_twice_leaves_one_copy(void **state)
@@ -175,14 +177,14 @@ static void committing_one_key_twice_leaves_one_copy(void **state)
     assert_int_equal(again.delivered, ROWS);
     publish(d, &key, &again, 1);
     each_once(r);
-    d->ops->close(d);
+    place->ops->close(d);
 
     d = open_prepared(); /* another process, later */
     again = deliver(d, &key, &r->batch, true);
     assert_int_equal(again.delivered, ROWS);
     publish(d, &key, &again, 1);
     each_once(r);
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(r);
 }
 
@@ -206,7 +208,7 @@ static void *race(void *arg)
     struct tr_load *l = NULL;
 
     (void)pthread_barrier_wait(me->start);
-    me->rc = me->d->ops->begin(&cx, me->d, &spec, &l, &me->err);
+    me->rc = place->ops->begin(&cx, me->d, &spec, &l, &me->err);
     if (me->rc != TR_OK)
         return NULL;
     me->rc = l->ops->write(&cx, l, &me->rows->batch, &me->err);
@@ -244,7 +246,7 @@ static void two_at_once_with_one_key_leave_one_copy(void **state)
         for (size_t i = 0; i < RACERS; i++) {
             must(racers[i].rc, &racers[i].err);
             assert_int_equal(racers[i].receipt.delivered, ROWS);
-            racers[i].d->ops->close(racers[i].d);
+            place->ops->close(racers[i].d);
         }
         receipts[round] = racers[0].receipt;
         (void)pthread_barrier_destroy(&start);
@@ -252,7 +254,7 @@ static void two_at_once_with_one_key_leave_one_copy(void **state)
     }
     publish(reader, keys, receipts, ROUNDS);
     assert_int_equal(place->rows(), ROUNDS * ROWS);
-    reader->ops->close(reader);
+    place->ops->close(reader);
 }
 
 static void an_aborted_load_leaves_nothing(void **state)
@@ -266,9 +268,9 @@ static void an_aborted_load_leaves_nothing(void **state)
     struct tr_load *l = NULL;
 
     (void)state;
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     l->ops->abort(l);
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     must(l->ops->write(&cx, l, &r->batch, &err), &err);
     l->ops->abort(l);
     assert_int_equal(place->rows(), 0);
@@ -277,8 +279,22 @@ static void an_aborted_load_leaves_nothing(void **state)
     receipt = deliver(d, &spec.key, &r->batch, false);
     publish(d, &spec.key, &receipt, 1);
     each_once(r);
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(r);
+}
+
+/* PRESENT, of so many rows; a place that keeps no book cannot tell. */
+static void must_be_known(struct tr_dest *d, const struct tr_key *key, uint64_t rows)
+{
+    struct tr_receipt receipt = { 0 };
+    enum tr_chunk_state s = ask(d, key, &receipt);
+
+    if (place->keeps_no_book) {
+        assert_int_equal(s, TR_CHUNK_ABSENT);
+        return;
+    }
+    assert_int_equal(s, TR_CHUNK_PRESENT);
+    assert_int_equal(receipt.delivered, rows);
 }
 
 static void an_empty_chunk_is_delivered_too(void **state)
@@ -290,14 +306,13 @@ static void an_empty_chunk_is_delivered_too(void **state)
 
     (void)state;
     assert_int_equal(receipt.delivered, 0);
-    assert_int_equal(ask(d, &key, &receipt), TR_CHUNK_PRESENT);
-    assert_int_equal(receipt.delivered, 0);
+    must_be_known(d, &key, 0);
     key = rows_key();
     receipt = deliver(d, &key, &none->batch, true);
     assert_int_equal(receipt.delivered, 0);
     publish(d, &key, &receipt, 1);
     assert_int_equal(place->rows(), 0);
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(none);
 }
 
@@ -312,19 +327,16 @@ static void lookup_tells_what_became_of_a_key(void **state)
     assert_int_equal(ask(d, &key, &receipt), TR_CHUNK_ABSENT);
     assert_int_equal(ask(d, &key, &receipt), TR_CHUNK_ABSENT); /* to ask changes nothing */
     (void)deliver(d, &key, &r->batch, false);
-    assert_int_equal(ask(d, &key, &receipt), TR_CHUNK_PRESENT);
-    assert_int_equal(receipt.delivered, ROWS);
+    must_be_known(d, &key, ROWS);
     assert_int_equal(ask(d, &other, &receipt), TR_CHUNK_ABSENT);
     other = key;
     other.generation++;
     assert_int_equal(ask(d, &other, &receipt), TR_CHUNK_ABSENT);
-    d->ops->close(d);
+    place->ops->close(d);
 
     d = open_prepared();
-    receipt = (struct tr_receipt){ 0 };
-    assert_int_equal(ask(d, &key, &receipt), TR_CHUNK_PRESENT);
-    assert_int_equal(receipt.delivered, ROWS);
-    d->ops->close(d);
+    must_be_known(d, &key, ROWS);
+    place->ops->close(d);
     rows_free(r);
 }
 
@@ -340,7 +352,7 @@ static void careful_delivers_the_same(void **state)
     assert_int_equal(receipt.rejected, 0);
     publish(d, &key, &receipt, 1);
     each_once(r);
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(r);
 }
 
@@ -348,7 +360,7 @@ static void the_widest_row_arrives_whole(void **state)
 {
     struct tr_dest *d = open_prepared();
     struct tr_key key = rows_key();
-    struct rows *r = rows_new(3, 1, WIDE_BYTES);
+    struct rows *r = rows_new(3, 1, place->widest_bytes == 0 ? WIDE_BYTES : place->widest_bytes);
     struct tr_receipt receipt = deliver(d, &key, &r->batch, false);
 
     (void)state;
@@ -357,7 +369,7 @@ static void the_widest_row_arrives_whole(void **state)
     for (size_t i = 0; i < 3; i++)
         assert_true(place->properties_are(&r->batch.col[TR_EVENT_UUID].uuid[i],
                                           r->batch.col[TR_EVENT_PROPERTIES].str[i]));
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(r);
 }
 
@@ -375,7 +387,7 @@ static void a_cancelled_call_stops(void **state)
 
     (void)state;
     cx.cancelled = &cancelled;
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     atomic_store(&cancelled, true);
     assert_int_equal(l->ops->write(&cx, l, &r->batch, &err), TR_CANCELLED);
     assert_int_equal(err.rc, TR_CANCELLED);
@@ -384,7 +396,7 @@ static void a_cancelled_call_stops(void **state)
     receipt = deliver(d, &key, &r->batch, false);
     publish(d, &key, &receipt, 1);
     each_once(r);
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(r);
 }
 
@@ -399,8 +411,6 @@ static void replacing_removes_the_old_rows(void **state)
     struct tr_load *l = NULL;
 
     (void)state;
-    if ((place->ops->caps & TR_DEST_REPLACES) == 0)
-        skip();
     keys[1] = rows_key_after(&keys[0]);
     receipts[0] = deliver(d, &keys[0], &r->batch, false);
     receipts[1] = deliver(d, &keys[1], &other->batch, false);
@@ -408,11 +418,11 @@ static void replacing_removes_the_old_rows(void **state)
     assert_int_equal(place->rows(), ROWS + 10);
     keys[0].generation++;
     struct tr_load_spec spec = { .key = keys[0], .last = true };
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     must(l->ops->remove(&cx, l, r->batch.col[TR_EVENT_UUID].uuid, ROWS, &err), &err);
     l->ops->abort(l);
     assert_int_equal(place->rows(), ROWS + 10); /* an aborted replacement replaces nothing */
-    must(d->ops->begin(&cx, d, &spec, &l, &err), &err);
+    must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     must(l->ops->remove(&cx, l, r->batch.col[TR_EVENT_UUID].uuid, ROWS, &err), &err);
     must(l->ops->write(&cx, l, &r->batch, &err), &err);
     must(l->ops->commit(&cx, l, &receipts[0], &err), &err);
@@ -421,7 +431,7 @@ static void replacing_removes_the_old_rows(void **state)
     assert_int_equal(place->rows(), ROWS + 10);
     assert_int_equal(place->copies(&r->batch.col[TR_EVENT_UUID].uuid[0]), 1);
     assert_int_equal(place->copies(&other->batch.col[TR_EVENT_UUID].uuid[0]), 1);
-    d->ops->close(d);
+    place->ops->close(d);
     rows_free(other);
     rows_free(r);
 }
@@ -439,8 +449,6 @@ static void recount_finds_what_is_there(void **state)
     struct tr_uuid *uuids = calloc(ROWS + 20, sizeof(*uuids));
 
     (void)state;
-    if ((place->ops->caps & TR_DEST_RECOUNTS) == 0)
-        skip();
     keys[1] = rows_key_after(&keys[0]);
     assert_non_null(uuids);
     memcpy(uuids, r->batch.col[TR_EVENT_UUID].uuid, ROWS * sizeof(*uuids));
@@ -449,13 +457,13 @@ static void recount_finds_what_is_there(void **state)
     r->batch.rows = 5; /* a second copy of the first five, under another key */
     receipts[1] = deliver(d, &keys[1], &r->batch, false);
     publish(d, keys, receipts, 2);
-    must(d->ops->recount(&cx, d, keys, 2, uuids, ROWS + 20, &count, &err), &err);
+    must(place->ops->recount(&cx, d, keys, 2, uuids, ROWS + 20, &count, &err), &err);
     assert_int_equal(count.expected, ROWS + 20);
     assert_int_equal(count.found, ROWS);
-    assert_int_equal(count.copies, 5);
-    must(d->ops->recount(&cx, d, keys, 2, uuids, 0, &count, &err), &err);
+    assert_int_equal(count.copies, place->keeps_no_book ? 0 : 5); /* there one uuid is one row */
+    must(place->ops->recount(&cx, d, keys, 2, uuids, 0, &count, &err), &err);
     assert_int_equal(count.expected, 0);
-    d->ops->close(d);
+    place->ops->close(d);
     free(uuids);
     rows_free(missing);
     rows_free(r);
@@ -472,10 +480,10 @@ static void the_test_steps_pass_and_leave_nothing(void **state)
         print_message("# %s\n", place->ops->tests[i].name);
         must(place->ops->test(&cx, d, i, &err), &err);
     }
-    d->ops->close(d);
+    place->ops->close(d);
     d = open_prepared();
     assert_int_equal(place->rows(), 0);
-    d->ops->close(d);
+    place->ops->close(d);
 }
 
 static void the_target_names_the_place_and_no_secret(void **state)
@@ -495,27 +503,38 @@ static void the_target_names_the_place_and_no_secret(void **state)
     tr_buf_fini(&text);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, fresh_place, leave_place)
+#define CASE(name, caps)                                                                           \
+    {                                                                                              \
+        cmocka_unit_test_setup_teardown(name, fresh_place, leave_place), caps                      \
+    }
 
 int contract_dest(const struct contract_place *p)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(a_committed_chunk_is_there),
-        CASE(many_batches_make_one_chunk),
-        CASE(committing_one_key_twice_leaves_one_copy),
-        CASE(two_at_once_with_one_key_leave_one_copy),
-        CASE(an_aborted_load_leaves_nothing),
-        CASE(an_empty_chunk_is_delivered_too),
-        CASE(lookup_tells_what_became_of_a_key),
-        CASE(careful_delivers_the_same),
-        CASE(the_widest_row_arrives_whole),
-        CASE(a_cancelled_call_stops),
-        CASE(replacing_removes_the_old_rows),
-        CASE(recount_finds_what_is_there),
-        CASE(the_test_steps_pass_and_leave_nothing),
-        CASE(the_target_names_the_place_and_no_secret),
+    static const struct {
+        struct CMUnitTest test;
+        uint32_t caps; /* for adapters that have all of these */
+    } all[] = {
+        CASE(a_committed_chunk_is_there, 0),
+        CASE(many_batches_make_one_chunk, 0),
+        CASE(committing_one_key_twice_leaves_one_copy, 0),
+        CASE(two_at_once_with_one_key_leave_one_copy, 0),
+        CASE(an_aborted_load_leaves_nothing, 0),
+        CASE(an_empty_chunk_is_delivered_too, 0),
+        CASE(lookup_tells_what_became_of_a_key, 0),
+        CASE(careful_delivers_the_same, 0),
+        CASE(the_widest_row_arrives_whole, 0),
+        CASE(a_cancelled_call_stops, 0),
+        CASE(replacing_removes_the_old_rows, TR_DEST_REPLACES),
+        CASE(recount_finds_what_is_there, TR_DEST_RECOUNTS),
+        CASE(the_test_steps_pass_and_leave_nothing, 0),
+        CASE(the_target_names_the_place_and_no_secret, 0),
     };
+    struct CMUnitTest tests[sizeof(all) / sizeof(all[0])];
+    size_t n = 0;
 
     place = p;
-    return cmocka_run_group_tests_name(p->ops->name, tests, NULL, NULL);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if ((p->ops->caps & all[i].caps) == all[i].caps)
+            tests[n++] = all[i].test;
+    return _cmocka_run_group_tests(p->ops->name, tests, n, NULL, NULL);
 }

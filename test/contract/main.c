@@ -4,12 +4,14 @@
 
 #include "contract.h"
 
-static const struct contract_place *const places[] = { &contract_file, &contract_postgres };
+static const struct contract_place *const places[] = { &contract_bigquery, &contract_bigquery_live,
+                                                       &contract_file, &contract_postgres };
 
 int main(int argc, char **argv)
 {
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        if (argc != 2 || strcmp(argv[1], places[i]->ops->name) != 0)
+        const char *name = places[i]->name == NULL ? places[i]->ops->name : places[i]->name;
+        if (argc != 2 || strcmp(argv[1], name) != 0)
             continue;
         const char *why = places[i]->setup();
         if (why != NULL) {

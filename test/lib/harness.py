@@ -1,5 +1,6 @@
 """The real binary under test: started, spoken to, killed, started again."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -146,11 +147,31 @@ class Server:
 
     def create_export(self, destination, interval="every 5 seconds", project=1, **more):
         return self.api("POST", f"/api/projects/{project}/batch_exports/", {
-            "name": "test", "model": "events", "interval": interval, "destination": destination, **more})
+            "name": "test", "model": "events", "interval": interval, "destination": destination, "test": False, **more})
 
     def runs(self, export, project=1, **params):
         return self.api("GET", f"/api/projects/{project}/batch_exports/{export['id']}/runs/",
                         params=params)["results"]
+
+    def backfill(self, export, start="2026-01-01T00:00:00Z", project=1, **more):
+        """Everything until now, whatever the schedule."""
+        path = f"/api/projects/{project}/batch_exports/{export['id']}/backfills/"
+
+        def make():
+            end = datetime.datetime.now(datetime.timezone.utc).isoformat()
+            answer = requests.post(self.url + path, json={"start_at": start, "end_at": end, **more}, timeout=60,
+                                   headers={"Authorization": f"Bearer {self.owner_token}"})
+            return answer.json() if answer.status_code == 201 else None
+        return wait_for(make, 10)
+
+    def backfilled(self, export, backfill, seconds=60, project=1):
+        """Waits for its end."""
+        path = f"/api/projects/{project}/batch_exports/{export['id']}/backfills/{backfill['id']}/"
+
+        def ended():
+            b = self.api("GET", path)
+            return b if b["status"] in ("Completed", "Failed", "Cancelled") else None
+        return wait_for(ended, seconds, 0.1)
 
     def metric(self, name):
         text = requests.get(self.url + "/metrics", timeout=30).text

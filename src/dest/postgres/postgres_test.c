@@ -5,6 +5,7 @@
 
 #include "base/time.h"
 #include "dest/postgres/postgres_priv.h"
+#include "dest/sample.h"
 #include "os/random.h"
 
 enum { STEP_CONNECT, STEP_TLS, STEP_SCHEMA, STEP_TABLE, STEP_WRITE, STEP_COUNT };
@@ -47,59 +48,6 @@ static enum tr_rc check_tls(struct pg_dest *d, struct tr_err *err)
                    "the connection is not encrypted");
 }
 
-/* One row with values in every column that the table takes. */
-struct sample {
-    struct tr_batch batch;
-    struct tr_str text, json, texts;
-    double real;
-    struct tr_uuid uuid;
-    int64_t number, time;
-    uint8_t truth;
-    uint32_t flags;
-};
-
-static void sample_fill(struct sample *s, const struct tr_schema *schema)
-{
-    *s = (struct sample){ .text = TR_STR("test"),
-                          .json = TR_STR("{}"),
-                          .texts = TR_STR("[\"test\"]"),
-                          .uuid = tr_random_uuid4(),
-                          .number = 1,
-                          .time = 0 };
-    s->batch = (struct tr_batch){
-        .schema = schema, .rows = 1, .flags = &s->flags, .inserted_at = &s->time
-    };
-    for (size_t i = 0; i < schema->n; i++) {
-        union tr_vector *v = &s->batch.col[i];
-        switch (schema->columns[i].type) {
-        case TR_TYPE_TEXT:
-            v->str = &s->text;
-            break;
-        case TR_TYPE_JSON:
-            v->str = &s->json;
-            break;
-        case TR_TYPE_TEXTS:
-            v->str = &s->texts;
-            break;
-        case TR_TYPE_FLOAT:
-            v->f64 = &s->real;
-            break;
-        case TR_TYPE_UUID:
-            v->uuid = &s->uuid;
-            break;
-        case TR_TYPE_INT64:
-            v->i64 = &s->number;
-            break;
-        case TR_TYPE_TIME:
-            v->i64 = &s->time;
-            break;
-        case TR_TYPE_BOOL:
-            v->u8 = &s->truth;
-            break;
-        }
-    }
-}
-
 static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const struct pg_fit *fit,
                             struct tr_err *err)
 {
@@ -107,11 +55,11 @@ static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const st
     char *sql = pg_table_copy_sql(d->table_sql, fit);
     char reason[TR_PGCOPY_REASON];
     struct pg_class class;
-    struct sample s;
+    struct tr_sample s;
 
     if (sql == NULL)
         return tr_fail_oom(err);
-    sample_fill(&s, fit->copy.schema);
+    tr_sample_fill(&s, fit->copy.schema, 0);
     enum tr_rc rc = pg_ledger_insert(cx, d, &key, &class, err);
     if (rc == TR_OK)
         rc = pg_run(cx, d, sql, 0, NULL, NULL, NULL, err);

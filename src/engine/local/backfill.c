@@ -95,7 +95,7 @@ static enum tr_rc skip_empty(struct engine *e, const struct known *k, struct tr_
 static enum tr_rc make_run(struct engine *e, const struct known *k, struct tr_backfill *b,
                            struct tr_range left, struct tr_err *err)
 {
-    bool is_short = k->schedule.unit == TR_UNIT_SECOND || k->schedule.unit == TR_UNIT_MINUTE;
+    bool is_short = k->schedule.unit < TR_UNIT_HOUR;
     struct tr_run run = {
         .export_id = b->export_id,
         .backfill_id = b->id,
@@ -195,11 +195,7 @@ enum tr_rc engine_expand(struct engine *e, struct tr_err *err)
     for (size_t i = 0; i < list.n && rc == TR_OK; i++)
         rc = expand_one(e, &list.v[i], &made, err);
     free(list.v);
-    if (made) {
-        tr_monitor_enter(&e->monitor);
-        e->runs_dirty = true;
-        tr_monitor_tell(&e->monitor);
-        tr_monitor_leave(&e->monitor);
-    }
+    if (made)
+        engine_runs_made(e);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "expand backfills");
 }

@@ -43,6 +43,6 @@ static void beat_slot(struct engine *e, struct slot *s)
 
 void engine_beat(struct engine *e)
 {
-    for (int i = 0; i < e->workers; i++)
+    for (int i = 0; i < engine_slots(e); i++)
         beat_slot(e, &e->slots[i]);
 }

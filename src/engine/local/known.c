@@ -72,6 +72,7 @@ static bool take_row(void *arg, const struct tr_export_row *row)
     *k = same ? *old : (struct known){ .id = row->id };
     k->version = row->version;
     k->project = row->project;
+    k->target = row->target;
     k->paused = row->paused;
     k->created_at = row->created_at;
     k->look_at = 0;

@@ -8,6 +8,7 @@
 
 enum {
     DEFAULT_WORKERS = 4,
+    DEFAULT_LIVE = 32,
     DEFAULT_LEASE_S = 60,
     LOOK_AGAIN_S = 30, /* at the latest, also when nothing was told */
     AFTER_ERROR_S = 1, /* metadata that cannot be read or written: not at once again */
@@ -21,7 +22,15 @@ static struct engine *engine_of(struct tr_engine *base)
 void engine_wake(struct engine *e)
 {
     tr_monitor_enter(&e->monitor);
-    e->exports_dirty = e->backfills_dirty = e->runs_dirty = e->beat_now = true;
+    e->exports_dirty = e->backfills_dirty = e->runs_dirty = e->live_dirty = e->beat_now = true;
+    tr_monitor_tell(&e->monitor);
+    tr_monitor_leave(&e->monitor);
+}
+
+void engine_runs_made(struct engine *e)
+{
+    tr_monitor_enter(&e->monitor);
+    e->runs_dirty = e->live_dirty = true;
     tr_monitor_tell(&e->monitor);
     tr_monitor_leave(&e->monitor);
 }
@@ -42,11 +51,16 @@ static void wait_for(struct engine *e, const bool *flag, const bool *other_flag,
     tr_monitor_leave(&e->monitor);
 }
 
-static void wait_after_error(struct engine *e)
+static void wait_to_go_on(struct engine *e, int64_t wait_us)
 {
     static const bool never = false;
 
-    wait_for(e, &never, &never, AFTER_ERROR_S * TR_US_PER_S);
+    wait_for(e, &never, &never, wait_us);
+}
+
+static void wait_after_error(struct engine *e)
+{
+    wait_to_go_on(e, AFTER_ERROR_S * TR_US_PER_S);
 }
 
 static void take_flag(struct engine *e, bool *flag)
@@ -110,20 +124,26 @@ static void *worker_main(void *arg)
 {
     struct slot *s = arg;
     struct engine *e = s->engine;
+    bool *dirty = s->is_live ? &e->live_dirty : &e->runs_dirty;
 
     while (!is_stopping(e)) {
         struct tr_err err = { 0 };
         bool found = false;
         int64_t next = INT64_MAX;
 
-        take_flag(e, &e->runs_dirty);
-        if (engine_work(e, s, &found, &next, &err) != TR_OK) {
+        take_flag(e, dirty);
+        enum tr_rc rc = s->is_live ? engine_follow(e, s, &found, &next, &err)
+                                   : engine_work(e, s, &found, &next, &err);
+        if (rc != TR_OK) {
             say_trouble(e, &err);
             wait_after_error(e);
         } else if (!found) {
-            wait_for(e, &e->runs_dirty, &e->runs_dirty, time_until(e, next));
+            wait_for(e, dirty, dirty, time_until(e, next));
+        } else if (s->live != NULL) {
+            wait_to_go_on(e, time_until(e, next));
         }
     }
+    engine_unfollow(s);
     return NULL;
 }
 
@@ -157,7 +177,7 @@ static void ask_to_stop(struct engine *e)
 {
     tr_monitor_enter(&e->monitor);
     e->stopping = true;
-    for (int i = 0; i < e->workers; i++) {
+    for (int i = 0; i < engine_slots(e); i++) {
         struct slot *s = &e->slots[i];
 
         if (s->is_busy && s->stop == ENGINE_GO)
@@ -182,12 +202,13 @@ static void local_stop(struct tr_engine *base, int64_t grace_us)
     bool all = true;
 
     ask_to_stop(e);
-    for (int i = 0; i < e->workers; i++) {
+    /* First the one that starts others. */
+    if (e->scheduler_started && !join_until(e->scheduler, until))
+        all = false;
+    for (int i = 0; all && i < engine_slots(e); i++) {
         if (e->slots[i].is_started && !join_until(e->slots[i].thread, until))
             all = false;
     }
-    if (e->scheduler_started && !join_until(e->scheduler, until))
-        all = false;
     if (e->heart_started && !join_until(e->heart, until))
         all = false;
     if (all)
@@ -215,11 +236,18 @@ enum tr_rc engine_new(const struct tr_engine_options *o, struct engine **ret, st
     e->workers = o->workers <= 0                   ? DEFAULT_WORKERS
                  : o->workers > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS
                                                    : o->workers;
+    e->live_workers = o->live_workers <= 0                ? DEFAULT_LIVE
+                      : o->live_workers > ENGINE_MAX_LIVE ? ENGINE_MAX_LIVE
+                                                          : o->live_workers;
     e->exports_dirty = true;
     tr_monitor_init(&e->monitor);
-    for (int i = 0; i < e->workers; i++) {
-        e->slots[i].engine = e;
-        (void)snprintf(e->slots[i].worker, sizeof(e->slots[i].worker), "worker-%d", i + 1);
+    for (int i = 0; i < engine_slots(e); i++) {
+        struct slot *s = &e->slots[i];
+
+        s->engine = e;
+        s->is_live = i >= e->workers;
+        (void)snprintf(s->worker, sizeof(s->worker), s->is_live ? "live-%d" : "worker-%d",
+                       s->is_live ? i - e->workers + 1 : i + 1);
     }
     *ret = e;
     return TR_OK;
@@ -239,6 +267,7 @@ static enum tr_rc start_threads(struct engine *e, struct tr_err *err)
     enum tr_rc rc = tr_thread_start(&e->heart, "tr-heart", heart_main, e, err);
 
     e->heart_started = rc == TR_OK;
+    e->has_threads = true;
     if (rc == TR_OK) {
         rc = tr_thread_start(&e->scheduler, "tr-schedule", scheduler_main, e, err);
         e->scheduler_started = rc == TR_OK;
@@ -250,6 +279,27 @@ static enum tr_rc start_threads(struct engine *e, struct tr_err *err)
         s->is_started = rc == TR_OK;
     }
     return rc;
+}
+
+void engine_need_live(struct engine *e, int exports)
+{
+    if (exports > e->live_workers && !e->told_live)
+        engine_say(e, "warn", NULL, NULL,
+                   "%d exports in real time share %d workers and will lag: raise "
+                   "--live-workers",
+                   exports, e->live_workers);
+    e->told_live = exports > e->live_workers;
+    while (e->has_threads && e->live_started < exports && e->live_started < e->live_workers) {
+        struct slot *s = &e->slots[e->workers + e->live_started];
+        struct tr_err err = { 0 };
+
+        if (tr_thread_start(&s->thread, "tr-live", worker_main, s, &err) != TR_OK) {
+            say_trouble(e, &err);
+            return;
+        }
+        s->is_started = true;
+        e->live_started++;
+    }
 }
 
 enum tr_rc tr_engine_local_start(const struct tr_engine_options *o, struct tr_engine **ret,

@@ -1,8 +1,8 @@
 /* The engine of one process. Private to this folder.
  *
  * All work is in steps that a test can call one by one on one thread: engine_schedule,
- * engine_expand, engine_work, engine_beat. local.c wraps each into a thread that waits between
- * them. Instants are the source's (ingestion clock).
+ * engine_expand, engine_work, engine_follow, engine_beat. local.c wraps each into a thread that
+ * waits between them. Instants are the source's (ingestion clock).
  */
 #ifndef TR_ENGINE_LOCAL_PRIV_H
 #define TR_ENGINE_LOCAL_PRIV_H
@@ -13,6 +13,7 @@
 
 enum {
     ENGINE_MAX_WORKERS = 64,
+    ENGINE_MAX_LIVE = 256,
     ENGINE_PENDING_RUNS = 16, /* scheduled runs of one export that may be open at once; intervals
                                  beyond are caught up in few runs when these have ended */
 };
@@ -24,9 +25,16 @@ enum engine_stop { ENGINE_GO, ENGINE_CANCEL, ENGINE_LOST, ENGINE_SHUTDOWN };
 struct slot {
     struct engine *engine;
     char worker[32];
+    bool is_live; /* for runs in real time */
     pthread_t thread;
     bool is_started;
     atomic_bool cancelled;
+    /* the worker's own; live_run while live is not NULL: */
+    struct tr_live *live;
+    struct tr_live *kept; /* has ended; its connections may be used again */
+    struct tr_run live_run;
+    struct tr_ctx live_cx;
+    int64_t began, seen_through, stepped_at; /* boot clock, source's clock, boot clock */
     /* under the monitor: */
     bool is_busy;
     enum engine_stop stop;
@@ -39,6 +47,7 @@ struct known {
     struct tr_uuid id;
     uint64_t version;
     int32_t project;
+    uint64_t target;
     bool paused;
     bool broken; /* its body cannot be read: said once, left alone */
     const struct tr_schema *schema;
@@ -47,6 +56,11 @@ struct known {
     int64_t created_at;
     int64_t look_at; /* nothing falls due before */
 };
+
+static inline bool known_is_live(const struct known *k)
+{
+    return k->schedule.unit == TR_UNIT_REALTIME;
+}
 
 struct engine {
     struct tr_engine base;
@@ -63,10 +77,12 @@ struct engine {
 
     struct tr_monitor monitor; /* guards what follows and the slots */
     bool stopping;
-    bool exports_dirty, backfills_dirty, runs_dirty, beat_now;
+    bool exports_dirty, backfills_dirty, runs_dirty, live_dirty, beat_now;
 
-    int workers;
-    struct slot slots[ENGINE_MAX_WORKERS];
+    int workers, live_workers;
+    struct slot slots[ENGINE_MAX_WORKERS + ENGINE_MAX_LIVE]; /* workers, then live ones */
+    int live_started; /* the scheduler's own: threads of live workers */
+    bool has_threads, told_live;
     pthread_t scheduler, heart;
     bool scheduler_started, heart_started;
 };
@@ -95,10 +111,43 @@ struct tr_range engine_cover(const struct tr_schedule *s, int64_t lo, int64_t no
 /* backfill.c: keeps `parallel` runs of each backfill open, ends those that are through. */
 TR_MUST_USE enum tr_rc engine_expand(struct engine *e, struct tr_err *err);
 
+static inline int engine_slots(const struct engine *e)
+{
+    return e->workers + e->live_workers;
+}
+
+/* local.c: as many live workers as there are exports in real time. */
+void engine_need_live(struct engine *e, int exports);
+void engine_runs_made(struct engine *e); /* wakes workers */
+
 /* worker.c: claims a due run and carries one attempt through. *ret_found false: nothing was due
  * before *ret_next. */
 TR_MUST_USE enum tr_rc engine_work(struct engine *e, struct slot *s, bool *ret_found,
                                    int64_t *ret_next, struct tr_err *err);
+
+/* The steps of engine_work, for live.c: */
+TR_MUST_USE enum tr_rc work_claim(struct engine *e, struct slot *s, struct tr_run *ret,
+                                  bool *ret_found, int64_t *ret_next, struct tr_err *err);
+/* One attempt at a run that was claimed, and what it came to. */
+TR_MUST_USE enum tr_rc work_attempt(struct engine *e, struct slot *s, struct tr_run *run,
+                                    struct tr_err *err);
+TR_MUST_USE enum tr_rc work_wait_closed(struct engine *e, struct slot *s, int64_t hi,
+                                        struct tr_err *err);
+/* The attempt ended: decides and writes down. why: of rc. */
+TR_MUST_USE enum tr_rc work_end(struct engine *e, struct slot *s, struct tr_run *run,
+                                const struct tr_attempt *a, enum tr_rc rc, struct tr_err *why,
+                                struct tr_err *err);
+
+/* The attempt ended, the run did not: due at once, with whatever has changed. */
+TR_MUST_USE enum tr_rc work_hand_back(struct engine *e, struct slot *s, struct tr_run *run,
+                                      const struct tr_attempt *a, struct tr_err *err);
+
+/* live.c: the same for a run in real time: claims one, or goes a step on with it. *ret_found: call
+ * again at *ret_next (a step), else nothing was due before *ret_next. */
+TR_MUST_USE enum tr_rc engine_follow(struct engine *e, struct slot *s, bool *ret_found,
+                                     int64_t *ret_next, struct tr_err *err);
+/* The process stops: what is open is closed, and the next start goes on. */
+void engine_unfollow(struct slot *s);
 
 /* beat.c: renews the leases of what is being worked on and hears who was cancelled. */
 void engine_beat(struct engine *e);

@@ -19,7 +19,13 @@ TR_COUNTER(rows_delivered, "tailrace_rows_delivered_total", "Rows that completed
 TR_COUNTER(rows_rejected, "tailrace_rows_rejected_total",
            "Rows of completed runs that the destination could not take.");
 
-enum { CLOSE_WAIT_FIRST_US = 2000, CLOSE_WAIT_MOST_US = 100000, CLOSE_WAIT_S = 30 };
+enum {
+    CLOSE_WAIT_FIRST_US = 2000,
+    CLOSE_WAIT_MOST_US = 100000,
+    CLOSE_WAIT_S = 30,
+    LIVE_WAIT_MOST_S =
+        30, /* between two attempts in real time, unless the other side asks for more */
+};
 
 /* ---- the slot ---- */
 
@@ -32,7 +38,7 @@ static void slot_begin(struct engine *e, struct slot *s, const struct tr_run *ru
     s->stop = e->stopping ? ENGINE_SHUTDOWN : run->cancel_asked ? ENGINE_CANCEL : ENGINE_GO;
     atomic_store(&s->cancelled, s->stop != ENGINE_GO);
     /* There may be more that is due: another worker looks. */
-    e->runs_dirty = true;
+    *(s->is_live ? &e->live_dirty : &e->runs_dirty) = true;
     tr_monitor_tell(&e->monitor);
     tr_monitor_leave(&e->monitor);
 }
@@ -49,7 +55,7 @@ static enum engine_stop slot_end(struct engine *e, struct slot *s)
 /* ---- delivering ---- */
 
 /* Asks the source to close the interval and waits until it has, a little longer each time. */
-static enum tr_rc wait_closed(struct engine *e, struct slot *s, int64_t hi, struct tr_err *err)
+enum tr_rc work_wait_closed(struct engine *e, struct slot *s, int64_t hi, struct tr_err *err)
 {
     int64_t wait_us = CLOSE_WAIT_FIRST_US;
     int64_t until = tr_clock_boot_us() + CLOSE_WAIT_S * TR_US_PER_S;
@@ -76,7 +82,7 @@ static enum tr_rc attempt(struct engine *e, struct slot *s, struct tr_run *run,
     *ret = (struct tr_attempt){ 0 };
     if (atomic_load(&s->cancelled))
         return tr_fail(err, TR_CANCELLED, "engine.cancelled", NULL, "cancelled");
-    enum tr_rc rc = wait_closed(e, s, run->interval.hi, err);
+    enum tr_rc rc = work_wait_closed(e, s, run->interval.hi, err);
     return rc == TR_OK ? tr_deliver_run(&cx, e->d, run, ret, err) : rc;
 }
 
@@ -104,6 +110,9 @@ static void decide_failed(struct engine *e, struct tr_run *run, bool progress,
     /* Sums that do not add up will not add up next time either. */
     if (err->id != NULL && strcmp(err->id, tr_delivery_unbalanced) == 0)
         retry.again = false;
+
+    if (run->is_live && err->rc != TR_THROTTLED && retry.delay_us > LIVE_WAIT_MOST_S * TR_US_PER_S)
+        retry.delay_us = LIVE_WAIT_MOST_S * TR_US_PER_S;
 
     run->state = retry.again ? TR_RUN_RETRYING : TR_RUN_FAILED;
     if (retry.again)
@@ -143,6 +152,11 @@ static void tell_completed(struct engine *e, const struct tr_run *run, int64_t t
     const struct tr_account *a = &run->account;
     char range[ENGINE_RANGE_TEXT];
 
+    tr_count(&runs_completed, 1);
+    tr_count(&rows_delivered, (int64_t)(a->delivered + a->already_there));
+    tr_count(&rows_rejected, (int64_t)a->rejected);
+    if (run->is_live && a->stored == 0) /* a line a minute for nothing */
+        return;
     engine_say(e, a->rejected == 0 ? "info" : "warn", &run->export_id, &run->id,
                "run over %s completed in %.1f s: %llu stored, %llu delivered, %llu already "
                "there, %llu excluded by filters, %llu delivered by other runs, %llu rejected",
@@ -150,9 +164,6 @@ static void tell_completed(struct engine *e, const struct tr_run *run, int64_t t
                (unsigned long long)a->stored, (unsigned long long)a->delivered,
                (unsigned long long)a->already_there, (unsigned long long)a->excluded,
                (unsigned long long)a->elsewhere, (unsigned long long)a->rejected);
-    tr_count(&runs_completed, 1);
-    tr_count(&rows_delivered, (int64_t)(a->delivered + a->already_there));
-    tr_count(&rows_rejected, (int64_t)a->rejected);
 }
 
 static void tell_failed(struct engine *e, const struct tr_run *run)
@@ -245,32 +256,69 @@ static enum tr_rc finish(struct engine *e, struct tr_run *run, const struct tr_a
     return TR_OK;
 }
 
-enum tr_rc engine_work(struct engine *e, struct slot *s, bool *ret_found, int64_t *ret_next,
-                       struct tr_err *err)
+enum tr_rc work_claim(struct engine *e, struct slot *s, struct tr_run *ret, bool *ret_found,
+                      int64_t *ret_next, struct tr_err *err)
 {
-    struct tr_run run;
-    struct tr_attempt a;
-    struct tr_err why = { 0 };
     char range[ENGINE_RANGE_TEXT];
-    enum tr_rc rc = e->meta->ops->run_claim(e->meta, s->worker, engine_now(e), e->lease_us, &run,
-                                            ret_found, ret_next, err);
+    enum tr_rc rc = e->meta->ops->run_claim(e->meta, s->worker, s->is_live, engine_now(e),
+                                            e->lease_us, ret, ret_found, ret_next, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "claim a run");
     if (!*ret_found)
         return TR_OK;
     TR_KILL_POINT("engine.run_claimed");
-
-    int64_t began = tr_clock_boot_us();
-    slot_begin(e, s, &run);
+    s->began = tr_clock_boot_us();
+    slot_begin(e, s, ret);
     tr_count(&runs_running, 1);
-    if (run.attempts <= 1 && run.error_id[0] == '\0')
-        engine_say(e, "info", &run.export_id, &run.id, "run over %s started",
-                   engine_range_text(run.interval, range));
-    rc = attempt(e, s, &run, &a, &why);
+    if (ret->attempts <= 1 && ret->error_id[0] == '\0' && !ret->is_live)
+        engine_say(e, "info", &ret->export_id, &ret->id, "run over %s started",
+                   engine_range_text(ret->interval, range));
+    return TR_OK;
+}
+
+enum tr_rc work_end(struct engine *e, struct slot *s, struct tr_run *run,
+                    const struct tr_attempt *a, enum tr_rc rc, struct tr_err *why,
+                    struct tr_err *err)
+{
     enum engine_stop stop = slot_end(e, s);
+
     tr_count(&runs_running, -1);
-    if (!decide(e, &run, rc, stop, a.progress, &why))
+    if (!decide(e, run, rc, stop, a->progress, why))
         return TR_OK;
-    return finish(e, &run, &a, tr_clock_boot_us() - began, err);
+    return finish(e, run, a, tr_clock_boot_us() - s->began, err);
+}
+
+enum tr_rc work_hand_back(struct engine *e, struct slot *s, struct tr_run *run,
+                          const struct tr_attempt *a, struct tr_err *err)
+{
+    enum engine_stop stop = slot_end(e, s);
+
+    tr_count(&runs_running, -1);
+    if (stop == ENGINE_LOST || stop == ENGINE_SHUTDOWN)
+        return TR_OK;
+    run->state = TR_RUN_STARTING; /* metadata makes it Cancelled where somebody asked for that */
+    run->attempts = 0;
+    run->error_rc = TR_OK;
+    run->error_id[0] = run->error[0] = run->error_hint[0] = '\0';
+    run->next_attempt_at = 0;
+    return finish(e, run, a, tr_clock_boot_us() - s->began, err);
+}
+
+enum tr_rc work_attempt(struct engine *e, struct slot *s, struct tr_run *run, struct tr_err *err)
+{
+    struct tr_attempt a;
+    struct tr_err why = { 0 };
+    enum tr_rc rc = attempt(e, s, run, &a, &why);
+
+    return work_end(e, s, run, &a, rc, &why, err);
+}
+
+enum tr_rc engine_work(struct engine *e, struct slot *s, bool *ret_found, int64_t *ret_next,
+                       struct tr_err *err)
+{
+    struct tr_run run;
+    enum tr_rc rc = work_claim(e, s, &run, ret_found, ret_next, err);
+
+    return rc == TR_OK && *ret_found ? work_attempt(e, s, &run, err) : rc;
 }

@@ -35,9 +35,11 @@ static enum tr_rc end_abandoned(struct meta *m, int64_t now, struct tr_err *err)
 }
 
 /* Which due run is next: of an export with few runs at work before one with many, then the one that
- * fell due first. Of the scheduled runs of an export only one is at work at a time. */
-static enum tr_rc choose(struct meta *m, int64_t now, struct tr_uuid *ret, bool *ret_found,
-                         struct tr_err *err)
+ * fell due first. Of the scheduled runs of an export only one is at work at a time. In real time
+ * one is at work for as long as its interval lasts, so it lets an earlier one end first that is
+ * tried again. */
+static enum tr_rc choose(struct meta *m, bool live, int64_t now, struct tr_uuid *ret,
+                         bool *ret_found, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(
@@ -46,27 +48,31 @@ static enum tr_rc choose(struct meta *m, int64_t now, struct tr_uuid *ret, bool 
            " GROUP BY export_id)"
            "SELECT r.id FROM run r JOIN export e ON e.id = r.export_id"
            " LEFT JOIN at_work w ON w.export_id = r.export_id"
-           " WHERE r.due <= ?1 AND NOT e.deleted"
+           " WHERE r.due <= ?1 AND r.is_live = ?2 AND NOT e.deleted"
            " AND (r.backfill_id IS NOT NULL OR (NOT e.paused AND coalesce(w.scheduled, 0) = 0))"
+           " AND NOT (r.is_live AND EXISTS (SELECT 1 FROM run o WHERE o.due IS NOT NULL"
+           " AND +o.export_id = r.export_id AND o.is_live AND o.lo < r.lo))"
            " ORDER BY coalesce(w.n, 0), r.due, r.lo, r.id LIMIT 1");
 
     sql_int(&q, now);
+    sql_int(&q, live);
     enum tr_rc rc = sql_next(&q, ret_found, err);
     if (rc == TR_OK && *ret_found)
         sql_get_id(&q, ret);
     return rc;
 }
 
-static enum tr_rc next_due(struct meta *m, int64_t now, int64_t *ret, struct tr_err *err)
+static enum tr_rc next_due(struct meta *m, bool live, int64_t now, int64_t *ret, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(m, "SELECT r.due FROM run r JOIN export e ON e.id = r.export_id"
-                               " WHERE r.due > ? AND NOT e.deleted"
+                               " WHERE r.due > ? AND r.is_live = ? AND NOT e.deleted"
                                " AND (r.backfill_id IS NOT NULL OR NOT e.paused)"
                                " ORDER BY r.due LIMIT 1");
     bool there = false;
 
     sql_int(&q, now);
+    sql_int(&q, live);
     enum tr_rc rc = sql_next(&q, &there, err);
     *ret = rc == TR_OK && there ? sql_get_int(&q) : INT64_MAX;
     return rc;
@@ -88,8 +94,8 @@ static enum tr_rc take(struct meta *m, const struct tr_uuid *id, const char *wor
     return sql_run(&q, err);
 }
 
-enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, int64_t now, int64_t lease_us,
-                          struct tr_run *ret, bool *ret_found, int64_t *ret_next,
+enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, bool live, int64_t now,
+                          int64_t lease_us, struct tr_run *ret, bool *ret_found, int64_t *ret_next,
                           struct tr_err *err)
 {
     TR_CLEANUP(tx_end) struct tx tx = { 0 };
@@ -102,9 +108,9 @@ enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, int64_t now,
     if (rc == TR_OK)
         rc = end_abandoned(tx.m, now, err);
     if (rc == TR_OK)
-        rc = choose(tx.m, now, &id, &found, err);
+        rc = choose(tx.m, live, now, &id, &found, err);
     if (rc == TR_OK && !found)
-        rc = next_due(tx.m, now, &next, err);
+        rc = next_due(tx.m, live, now, &next, err);
     if (rc == TR_OK && found)
         rc = take(tx.m, &id, worker, now, lease_us, err);
     if (rc == TR_OK && found)

@@ -89,7 +89,16 @@ static const char *const schema_1[] = {
     NULL,
 };
 
-static const char *const *const migrations[] = { schema_1 };
+/* real time */
+static const char *const schema_2[] = {
+    "ALTER TABLE run ADD COLUMN is_live INTEGER NOT NULL DEFAULT 0",
+    "DROP INDEX run_due",
+    "CREATE INDEX run_due ON run(due, lo, id, export_id, backfill_id, is_live)"
+    " WHERE due IS NOT NULL",
+    NULL,
+};
+
+static const char *const *const migrations[] = { schema_1, schema_2 };
 
 enum {
     NEWEST = sizeof(migrations) / sizeof(migrations[0]),

@@ -18,6 +18,7 @@ void run_read(struct sql *q, struct tr_run *ret)
     ret->attempts = (uint32_t)sql_get_int(q);
     ret->fence = sql_get_int(q);
     ret->cancel_asked = sql_get_int(q) != 0;
+    ret->is_live = sql_get_int(q) != 0;
     ret->created_at = sql_get_int(q);
     ret->started_at = sql_get_int(q);
     ret->finished_at = sql_get_int(q);

@@ -54,14 +54,15 @@ static enum tr_rc insert_run(struct meta *m, struct tr_run *run, struct tr_err *
         .state = TR_RUN_STARTING,
         .on_delivered = run->on_delivered,
         .generation = run->generation,
+        .is_live = run->is_live,
         .created_at = run->created_at != 0 ? run->created_at : tr_clock_wall_us(),
         .not_before = run->not_before,
     };
     TR_CLEANUP(sql_close)
     struct sql q =
         sql_open(m, "INSERT INTO run (id, export_id, backfill_id, project, lo, hi, state,"
-                    " on_delivered, generation, created_at, not_before, due)"
-                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?10)");
+                    " on_delivered, generation, created_at, not_before, due, is_live)"
+                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?10, ?11)");
     sql_id(&q, &r.id);
     sql_id(&q, &r.export_id);
     sql_id_or_null(&q, &r.backfill_id);
@@ -72,6 +73,7 @@ static enum tr_rc insert_run(struct meta *m, struct tr_run *run, struct tr_err *
     sql_int(&q, r.generation);
     sql_int(&q, r.created_at);
     sql_int(&q, r.not_before);
+    sql_int(&q, r.is_live);
     enum tr_rc rc = sql_run(&q, err);
     if (rc == TR_OK)
         *run = r;

@@ -44,8 +44,8 @@ enum tr_rc meta_run_schedule(struct tr_meta *, struct tr_run *, struct tr_err *)
 enum tr_rc meta_run_backfill(struct tr_meta *, struct tr_run *, struct tr_err *);
 
 /* claim.c: who works on what */
-enum tr_rc meta_run_claim(struct tr_meta *, const char *, int64_t, int64_t, struct tr_run *, bool *,
-                          int64_t *, struct tr_err *);
+enum tr_rc meta_run_claim(struct tr_meta *, const char *, bool, int64_t, int64_t, struct tr_run *,
+                          bool *, int64_t *, struct tr_err *);
 enum tr_rc meta_run_renew(struct tr_meta *, const struct tr_uuid *, int64_t, int64_t, bool *,
                           struct tr_err *);
 enum tr_rc meta_run_release_all(struct tr_meta *, struct tr_err *);
@@ -99,7 +99,8 @@ TR_MUST_USE enum tr_rc delivered_add(struct meta *m, const struct tr_run *run, u
 /* run.c: runs that end, and runs to look at */
 #define RUN_COLUMNS                                                                                \
     "id, export_id, backfill_id, project, lo, hi, state, on_delivered, generation, attempts, "     \
-    "fence, cancel_asked, created_at, started_at, finished_at, next_attempt_at, lease_until, "     \
+    "fence, cancel_asked, is_live, created_at, started_at, finished_at, next_attempt_at, "         \
+    "lease_until, "                                                                                \
     "not_before, error_rc, error_id, error, error_hint, stored, elsewhere, selected, excluded, "   \
     "delivered, already_there, rejected, repaired, bytes"
 void run_read(struct sql *q, struct tr_run *ret);

@@ -160,8 +160,25 @@ static const struct tr_default_column fake_columns[] = { { "uuid", NULL },
                                                          { "event", NULL },
                                                          { NULL, NULL } };
 
+static const char *const fake_left_out[] = { "$autocapture", "$feature_flag_called", NULL };
+
+static const struct tr_dest_ops fake_live_ops = {
+    .name = "Fake",
+    .caps = TR_DEST_COMMITS_CHUNK,
+    .options = fake_options,
+    .defaults = { [TR_MODEL_EVENTS] = fake_columns },
+    .left_out = fake_left_out,
+    .target = fake_target,
+    .open = fake_open,
+    .close = fake_close,
+};
+
 const struct tr_dest_ops fake_dest_ops = {
     .name = "Fake",
+    .min_interval_us = 20 * TR_US_PER_S,
+    .min_interval_why = "it is slow",
+    .min_interval_hint = "use longer ones, or realtime",
+    .live = &fake_live_ops,
     .caps = TR_DEST_COMMITS_CHUNK,
     .options = fake_options,
     .defaults = { [TR_MODEL_EVENTS] = fake_columns, [TR_MODEL_PERSONS] = tr_default_persons },
@@ -172,7 +189,18 @@ const struct tr_dest_ops fake_dest_ops = {
     .close = fake_close,
 };
 
-static const struct tr_dest_ops *const fake_dests[] = { &fake_dest_ops, NULL };
+/* A place that shows whole runs. */
+static const struct tr_dest_ops fake_folder_ops = {
+    .name = "Folder",
+    .caps = TR_DEST_COMMITS_RUN,
+    .options = fake_options,
+    .defaults = { [TR_MODEL_EVENTS] = fake_columns },
+    .target = fake_target,
+    .open = fake_open,
+    .close = fake_close,
+};
+
+static const struct tr_dest_ops *const fake_dests[] = { &fake_dest_ops, &fake_folder_ops, NULL };
 
 /* ---- the API over them ---- */
 

@@ -34,6 +34,14 @@ static const struct refusal {
     { "a misspelt field", "{\"intervall\":\"hour\"," GOOD "}", "intervall", "interval" },
     { "an unknown frequency", "{\"interval\":\"fortnight\"," GOOD "}", "interval", "fortnight" },
     { "seconds below five", "{\"interval\":\"every 2 seconds\"," GOOD "}", "interval", "" },
+    { "an interval that the place cannot bear", "{\"interval\":\"every 10 seconds\"," GOOD "}",
+      "interval", "it is slow" },
+    { "real time for rows that change",
+      "{\"interval\":\"realtime\",\"model\":\"persons\"," GOOD "}", "interval", "change" },
+    { "real time where whole runs are shown",
+      "{\"interval\":\"realtime\",\"destination\":{\"type\":\"Folder\",\"config\":{\"host\":\"a\","
+      "\"password\":\"x\"}}}",
+      "interval", "whole run" },
     { "an unknown zone", "{\"interval\":\"day\",\"timezone\":\"Mars/Base\"," GOOD "}", "timezone",
       "Mars/Base" },
     { "an offset for an hourly export", "{\"offset_hour\":3," GOOD "}", "offset_hour",
@@ -144,6 +152,63 @@ static void keeps_defaults_and_hides_secrets(void **state)
     tr_conf_free(conf);
     tr_export_free(loaded);
     json_decref(e);
+}
+
+static json_t *excluded(const json_t *e)
+{
+    return json_object_get(json_object_get(json_object_get(e, "destination"), "config"),
+                           "exclude_events");
+}
+
+/* Unless it says something about events itself; and only when it is made. */
+static void one_in_real_time_leaves_out_what_its_place_says(void **state)
+{
+    static const char *const others[] = {
+        "{\"interval\":\"realtime\",\"destination\":{\"type\":\"Fake\",\"config\":{\"host\":\"b\","
+        "\"password\":\"x\",\"exclude_events\":[]}}}",
+        "{\"interval\":\"realtime\",\"destination\":{\"type\":\"Fake\",\"config\":{\"host\":\"b\","
+        "\"password\":\"x\",\"exclude_events\":null}}}",
+        "{\"interval\":\"realtime\",\"destination\":{\"type\":\"Fake\",\"config\":{\"host\":\"b\","
+        "\"password\":\"x\",\"include_events\":[\"a\"]}}}",
+        "{\"interval\":\"hour\"," GOOD "}",
+    };
+    json_t *e = create("{\"interval\":\"realtime\"," GOOD "}");
+    char path[256];
+
+    (void)state;
+    assert_int_equal(json_array_size(excluded(e)), 2);
+    assert_string_equal(json_string_value(json_array_get(excluded(e), 0)), "$autocapture");
+    json_decref(e);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        e = create(others[i]);
+        assert_int_equal(json_array_size(excluded(e)), 0);
+        address_of(e, "", path);
+        json_decref(e);
+    }
+    json_decref(call(TR_HTTP_PATCH, path, "{\"interval\":\"realtime\"}", 200));
+    e = call(TR_HTTP_GET, path, NULL, 200);
+    assert_int_equal(json_array_size(excluded(e)), 0);
+    json_decref(e);
+}
+
+/* The first event that is not there yet says it. */
+static void the_lag_of_one_in_real_time_is_that_of_its_events(void **state)
+{
+    json_t *made = create("{\"interval\":\"realtime\"," GOOD "}");
+    const json_t *e = NULL;
+    double lag = -1;
+    size_t i;
+
+    (void)state;
+    source_ahead = 30 * TR_US_PER_S;
+    json_t *status = call(TR_HTTP_GET, "/api/status/", NULL, 200);
+    source_ahead = 0;
+    json_array_foreach(json_object_get(status, "exports"), i,
+                       e) if (strcmp(text_at(e, "id"), text_at(made, "id")) == 0) lag =
+        json_number_value(json_object_get(e, "lag_seconds"));
+    assert_true(lag > 9.999 && lag < 10.001);
+    json_decref(status);
+    json_decref(made);
 }
 
 static void a_start_in_the_future_is_where_the_schedule_begins(void **state)
@@ -338,6 +403,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_with_a_reason),
         cmocka_unit_test(keeps_defaults_and_hides_secrets),
+        cmocka_unit_test(one_in_real_time_leaves_out_what_its_place_says),
+        cmocka_unit_test(the_lag_of_one_in_real_time_is_that_of_its_events),
         cmocka_unit_test(a_start_in_the_future_is_where_the_schedule_begins),
         cmocka_unit_test(patch_merges_and_secrets_stay),
         cmocka_unit_test(what_was_read_can_be_put_back),

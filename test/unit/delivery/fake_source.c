@@ -60,6 +60,11 @@ static bool source_close_through(struct tr_source *s, int64_t t)
     return t <= source_of(s)->now;
 }
 
+static int64_t source_closed_through(struct tr_source *s)
+{
+    return source_of(s)->now;
+}
+
 static int64_t source_now(struct tr_source *s)
 {
     return source_of(s)->now;
@@ -243,6 +248,7 @@ const struct tr_source_ops fake_source_ops = {
     .name = "fake",
     .caps = TR_SOURCE_STABLE,
     .close_through = source_close_through,
+    .closed_through = source_closed_through,
     .now = source_now,
     .floor = source_floor,
     .plan = source_plan,

@@ -95,8 +95,8 @@ static inline enum tr_rc attempt(struct tr_run *run, struct tr_err *err)
     int64_t next = 0;
 
     *err = (struct tr_err){ 0 };
-    assert_int_equal(fakes.real->run_claim(fakes.meta, "w", fakes.source.now, TR_US_PER_MIN, run,
-                                           &found, &next, err),
+    assert_int_equal(fakes.real->run_claim(fakes.meta, "w", false, fakes.source.now, TR_US_PER_MIN,
+                                           run, &found, &next, err),
                      TR_OK);
     assert_true(found);
     enum tr_rc rc = tr_deliver_run(&cx, &fakes.delivery, run, &a, err);

@@ -347,12 +347,12 @@ static void a_worker_that_lost_its_claim_stops(void **state)
     export_id = fake_export(fake_body("every 1 minutes", "Table", "t", 1, ""));
     ingest(60);
     (void)live_run(r);
-    assert_int_equal(
-        fakes.real->run_claim(fakes.meta, "a", fakes.source.now, 1, &mine, &found, &next, &err),
-        TR_OK);
-    fakes.source.now += TR_US_PER_MIN;
-    assert_int_equal(fakes.real->run_claim(fakes.meta, "b", fakes.source.now, TR_US_PER_MIN, &other,
+    assert_int_equal(fakes.real->run_claim(fakes.meta, "a", false, fakes.source.now, 1, &mine,
                                            &found, &next, &err),
+                     TR_OK);
+    fakes.source.now += TR_US_PER_MIN;
+    assert_int_equal(fakes.real->run_claim(fakes.meta, "b", false, fakes.source.now, TR_US_PER_MIN,
+                                           &other, &found, &next, &err),
                      TR_OK);
     assert_true(found);
     assert_int_equal(tr_deliver_run(&cx, &fakes.delivery, &mine, &a, &err), TR_CANCELLED);

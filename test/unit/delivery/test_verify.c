@@ -53,8 +53,8 @@ static enum tr_rc deliver(struct tr_run *run)
     bool found = false;
     int64_t next = 0;
 
-    assert_int_equal(fakes.real->run_claim(fakes.meta, "w", fakes.source.now, TR_US_PER_MIN, run,
-                                           &found, &next, &err),
+    assert_int_equal(fakes.real->run_claim(fakes.meta, "w", false, fakes.source.now, TR_US_PER_MIN,
+                                           run, &found, &next, &err),
                      TR_OK);
     assert_true(found);
     enum tr_rc rc = tr_deliver_run(&cx, &fakes.delivery, run, &a, &err);

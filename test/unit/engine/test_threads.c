@@ -1,6 +1,8 @@
 /* The engine with its threads: it starts, works, hears and stops. */
 #include "steps.h"
 
+#include <unistd.h>
+
 static struct tr_uuid export_id;
 
 /* Ten minutes of events and exports that have not been looked after. */
@@ -44,6 +46,22 @@ static void it_delivers_what_has_ended_and_stops(void **state)
     assert_all_once();
 }
 
+static void in_real_time_it_catches_up_follows_and_stops(void **state)
+{
+    (void)state;
+    prepare("realtime", 3);
+    fakes.awaited = "completed in";
+    struct tr_engine_options o = { .delivery = &fakes.delivery, .workers = 1, .live_workers = 2 };
+    struct tr_engine *e = NULL;
+    struct tr_err err = { 0 };
+    must_be_ok(tr_engine_local_start(&o, &e, &err), &err);
+    assert_true(fakes_wait_for_lines("completed in", 1));
+    (void)usleep(300 * 1000); /* the minute that goes on has its run, too */
+    e->ops->stop(e, 10 * TR_US_PER_S);
+    assert_int_equal(fake_place("t")->open_now, 0);
+    assert_all_once();
+}
+
 static void it_hears_of_a_backfill(void **state)
 {
     struct tr_err err = { 0 };
@@ -80,8 +98,8 @@ static void runs_left_by_the_last_process_are_taken_up_at_start(void **state)
     (void)state;
     prepare("every 1 minutes", 1); /* too short to start with a delay */
     schedule();
-    must_be_ok(fakes.real->run_claim(fakes.meta, "old", fakes.source.now, TR_US_PER_DAY, &run,
-                                     &found, &next, &err),
+    must_be_ok(fakes.real->run_claim(fakes.meta, "old", false, fakes.source.now, TR_US_PER_DAY,
+                                     &run, &found, &next, &err),
                &err);
     assert_true(found);
     fakes.awaited = "completed in";
@@ -109,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(it_delivers_what_has_ended_and_stops),
+        CASE(in_real_time_it_catches_up_follows_and_stops),
         CASE(it_hears_of_a_backfill),
         CASE(runs_left_by_the_last_process_are_taken_up_at_start),
         CASE(stopping_at_once_leaves_nothing_behind),

@@ -197,8 +197,8 @@ static void renew_it(void)
 
         fakes.source.now += engine->lease_us / 2;
         engine_beat(engine);
-        must_be_ok(fakes.real->run_claim(fakes.meta, "other", fakes.source.now, TR_US_PER_MIN,
-                                         &other, &found, &next, &err),
+        must_be_ok(fakes.real->run_claim(fakes.meta, "other", false, fakes.source.now,
+                                         TR_US_PER_MIN, &other, &found, &next, &err),
                    &err);
         assert_false(found);
     }
@@ -223,8 +223,8 @@ static void lose_it(void)
     if (the_run().fence > 1)
         return;
     fakes.source.now += engine->lease_us + 1;
-    must_be_ok(fakes.real->run_claim(fakes.meta, "other", fakes.source.now, TR_US_PER_MIN, &other,
-                                     &found, &next, &err),
+    must_be_ok(fakes.real->run_claim(fakes.meta, "other", false, fakes.source.now, TR_US_PER_MIN,
+                                     &other, &found, &next, &err),
                &err);
     assert_true(found);
     engine_beat(engine);

@@ -109,7 +109,7 @@ static inline bool claim(struct fixture *f, int64_t now, struct tr_run *ret)
     bool found = false;
     int64_t next = 0;
 
-    OK(f, META(f, run_claim, "worker", now, LEASE, ret, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "worker", false, now, LEASE, ret, &found, &next, &f->err));
     return found;
 }
 

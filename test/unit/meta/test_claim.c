@@ -36,10 +36,10 @@ static void a_claim_raises_fence_and_attempts(void **state)
     bool found = true;
     int64_t next = 0;
 
-    OK(f, META(f, run_claim, "w", 499, LEASE, &r, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "w", false, 499, LEASE, &r, &found, &next, &f->err));
     assert_false(found);
     assert_int_equal(next, 500);
-    OK(f, META(f, run_claim, "w", 500, LEASE, &r, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "w", false, 500, LEASE, &r, &found, &next, &f->err));
     assert_true(found);
     assert_same(&r.id, &made.id);
     assert_int_equal(r.state, TR_RUN_RUNNING);
@@ -47,9 +47,69 @@ static void a_claim_raises_fence_and_attempts(void **state)
     assert_int_equal(r.attempts, 1);
     assert_int_equal(r.started_at, 500);
     assert_int_equal(r.lease_until, 500 + LEASE);
-    OK(f, META(f, run_claim, "w", 501, LEASE, &r, &found, &next, &f->err));
+    OK(f, META(f, run_claim, "w", false, 501, LEASE, &r, &found, &next, &f->err));
     assert_false(found);
     assert_int_equal(next, 500 + LEASE); /* the lease may run out */
+}
+
+static void runs_in_real_time_are_claimed_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_export other = fixture_export(f);
+    struct tr_run live = {
+        .export_id = f->export.id, .project = 1, .interval = { 0, 10 }, .is_live = true
+    };
+    struct tr_run r;
+    bool found = true;
+    int64_t next = 0;
+
+    OK(f, META(f, run_schedule, &live, &f->err));
+    OK(f, META(f, run_claim, "w", false, 10, LEASE, &r, &found, &next, &f->err));
+    assert_false(found);
+    assert_true(next == INT64_MAX);
+    struct tr_run made = schedule(f, &other.id, 0, 10, 0);
+    OK(f, META(f, run_claim, "w", true, 10, LEASE, &r, &found, &next, &f->err));
+    assert_true(found && r.is_live);
+    assert_same(&r.id, &live.id);
+    OK(f, META(f, run_claim, "w", true, 10, LEASE, &r, &found, &next, &f->err));
+    assert_false(found);
+    assert_int_equal(next, 10 + LEASE);
+    OK(f, META(f, run_claim, "w", false, 10, LEASE, &r, &found, &next, &f->err));
+    assert_true(found && !r.is_live);
+    assert_same(&r.id, &made.id);
+}
+
+/* A run in real time is at work for all of its interval: it must not overtake one that waits. */
+static void in_real_time_one_that_is_tried_again_comes_before_later_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_run early = {
+        .export_id = f->export.id, .project = 1, .interval = { 0, 60 }, .is_live = true
+    };
+    struct tr_run late = early;
+    struct tr_run r;
+    bool found = true;
+    int64_t next = 0;
+
+    late.interval = (struct tr_range){ 60, 120 };
+    late.not_before = 60;
+    OK(f, META(f, run_schedule, &early, &f->err));
+    OK(f, META(f, run_claim, "w", true, 1, LEASE, &r, &found, &next, &f->err));
+    assert_true(found);
+    r.state = TR_RUN_RETRYING;
+    r.next_attempt_at = 65;
+    OK(f, META(f, run_finish, &r, TARGET, false, &f->err));
+    OK(f, META(f, run_schedule, &late, &f->err));
+    OK(f, META(f, run_claim, "w", true, 62, LEASE, &r, &found, &next, &f->err));
+    assert_false(found);
+    assert_int_equal(next, 65);
+    OK(f, META(f, run_claim, "w", true, 65, LEASE, &r, &found, &next, &f->err));
+    assert_true(found);
+    assert_same(&r.id, &early.id);
+    finish(f, &r, TR_RUN_FAILED); /* a person must act: the later ones go on */
+    OK(f, META(f, run_claim, "w", true, 66, LEASE, &r, &found, &next, &f->err));
+    assert_true(found);
+    assert_same(&r.id, &late.id);
 }
 
 static void the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time(void **state)
@@ -284,7 +344,7 @@ static void *work(void *arg)
         int64_t next = 0;
         struct tr_err err;
 
-        if (META(w->f, run_claim, "w", 10, LEASE, &r, &found, &next, &err) != TR_OK) {
+        if (META(w->f, run_claim, "w", false, 10, LEASE, &r, &found, &next, &err) != TR_OK) {
             w->errors++;
         } else if (found) {
             w->claims++;
@@ -414,6 +474,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(the_cursor_moves_only_forward),
         CASE(a_claim_raises_fence_and_attempts),
+        CASE(runs_in_real_time_are_claimed_apart),
+        CASE(in_real_time_one_that_is_tried_again_comes_before_later_ones),
         CASE(the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time),
         CASE(backfills_run_beside_scheduled_runs_and_leave_room_for_others),
         CASE(runs_of_paused_exports_wait_but_backfills_do_not),

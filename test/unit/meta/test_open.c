@@ -90,8 +90,24 @@ static void refuses_a_newer_schema(void **state)
     make_db(f, "PRAGMA user_version = 1000");
     FAILS(f, tr_meta_sqlite_open(f->path, &m, &f->err), TR_REFUSED, "meta.newer");
     assert_null(m);
-    make_db(f, "PRAGMA user_version = 1");
+    make_db(f, "PRAGMA user_version = 2");
     fixture_open(f);
+}
+
+static void brings_an_older_schema_up_to_date(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_run made = schedule(f, &f->export.id, 0, 10, 0);
+    struct tr_run r;
+
+    fixture_close(f);
+    make_db(f, "DROP INDEX run_due; ALTER TABLE run DROP COLUMN is_live;"
+               "CREATE INDEX run_due ON run(due, lo, id, export_id, backfill_id)"
+               " WHERE due IS NOT NULL; PRAGMA user_version = 1");
+    fixture_open(f);
+    assert_true(claim(f, 10, &r));
+    assert_memory_equal(&r.id, &made.id, sizeof(r.id));
+    assert_false(r.is_live);
 }
 
 static void refuses_the_database_of_another_program(void **state)
@@ -176,6 +192,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(gives_projects_ids_and_keeps_tokens_apart, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(refuses_a_newer_schema, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(brings_an_older_schema_up_to_date, fixture_setup,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(refuses_the_database_of_another_program, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_fails_a_verb_and_nothing_else, fixture_setup,

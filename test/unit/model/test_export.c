@@ -146,6 +146,8 @@ static const struct refused_case {
       ",\"model\":\"persons\",\"filters\":[{\"key\":\"a\","
       "\"operator\":\"is_set\",\"type\":\"event\"}]",
       "export.filters", "persons" },
+    { "rows that change in real time", ",\"model\":\"persons\",\"interval\":\"realtime\"",
+      "export.interval", "persons" },
     { "a key that is left out", ",\"model\":\"persons\",\"columns\":[\"properties\"]",
       "export.columns", "team_id" },
     { "a version that is left out",

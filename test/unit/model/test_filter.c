@@ -373,7 +373,7 @@ static void wrong_filters_are_refused_with_the_reason(void **state)
         { "[{'key':1,'operator':'is_set'}]", "filter.key", "key" },
         { "[{'key':'p','operator':'is','value':1}]", "filter.operator", "not_icontains" },
         { "[{'key':'p','operator':7,'value':1}]", "filter.operator", "not_icontains" },
-        { "[{'key':'p','value':1,'type':'person'}]", "filter.type", "person filters come with" },
+        { "[{'key':'p','value':1,'type':'person'}]", "filter.type", "by properties of the event" },
         { "[{'key':'p','value':1,'type':'cohort'}]", "filter.type", "event" },
         { "[{'key':'p','value':1,'negation':true}]", "filter.field", "negation" },
         { "[{'key':'p'}]", "filter.value", "value" },

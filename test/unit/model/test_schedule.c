@@ -43,6 +43,7 @@ static const struct word_case {
     { "every 59 minutes", TR_OK, TR_UNIT_MINUTE, 59, "every 59 minutes" },
     { "every 5 seconds", TR_OK, TR_UNIT_SECOND, 5, "every 5 seconds" },
     { "every 30 seconds", TR_OK, TR_UNIT_SECOND, 30, "every 30 seconds" },
+    { "realtime", TR_OK, TR_UNIT_REALTIME, 1, "realtime" },
     { "every 0 minutes", TR_INVALID, 0, 0, NULL },
     { "every 60 minutes", TR_INVALID, 0, 0, NULL },
     { "every 4 seconds", TR_INVALID, 0, 0, NULL },

@@ -1,0 +1,365 @@
+"""BigQuery: the real binary against a fake that is as strict as the service."""
+
+import datetime
+import json
+import time
+import uuid
+
+import pytest
+from harness import wait_for
+
+EXPORTS = "/api/projects/1/batch_exports/"
+STAMP = "2026-11-20T12:00:00.123456Z"
+
+
+@pytest.fixture
+def server(make_server, bigquery):
+    it = make_server(*bigquery.args)
+    yield it
+    assert it.stop() == 0, it.log()
+
+
+def event(**more):
+    return {"event": "signed up", "distinct_id": "ada", "uuid": str(uuid.uuid4()), "timestamp": STAMP,
+            "properties": {"plan": "pro"}, **more}
+
+
+def send(server, *events):
+    assert server.capture(list(events)).status_code == 200
+    return {e["uuid"] for e in events}
+
+
+def export_to(server, bigquery, **more):
+    config = more.pop("config", {})
+    return server.create_export(bigquery.destination(**config), interval="hour", **more)
+
+
+def deliver(server, export, status="Completed", **more):
+    """A backfill of everything; its runs, the newest first."""
+    ended = server.backfilled(export, server.backfill(export, **more))
+    runs = server.runs(export)
+    assert ended["status"] == status, [r["latest_error"] for r in runs]
+    return runs
+
+
+def failing(server, export):
+    """The error of the run of a backfill, whether it is tried again or not."""
+    server.backfill(export)
+    return wait_for(lambda: next((r for r in server.runs(export) if r["latest_error"]), None), 20)
+
+
+def finish(server, export):
+    """The export ends now: its last interval is a short one, and can be verified."""
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    server.api("PATCH", f"{EXPORTS}{export['id']}/", {"end_at": now})
+    time.sleep(1)
+
+
+# ---- what arrives ----
+
+def test_events_arrive_once_with_posthogs_columns(server, bigquery):
+    export = export_to(server, bigquery)
+    ids = send(server, *(event(event=f"e{i}") for i in range(50)))
+    run = deliver(server, export)[0]
+    assert run["records_completed"] == 50 and run["account"]["balanced"]
+    deliver(server, export)  # again: nothing is doubled
+    assert bigquery.uuids() == sorted(ids)
+    row = bigquery.rows()[0]
+    assert list(row) == ["uuid", "event", "properties", "elements", "set", "set_once", "distinct_id", "team_id", "ip",
+                         "site_url", "timestamp", "bq_ingested_timestamp"]
+    assert json.loads(row["properties"])["plan"] == "pro" and row["team_id"] == 1
+    assert row["timestamp"] == 1795176000123456
+    assert abs(row["bq_ingested_timestamp"] / 1e6 - time.time()) < 60
+    assert bigquery.table_resource()["timePartitioning"] == {"type": "DAY", "field": "timestamp"}
+
+
+def test_only_the_documented_rights_are_used(server, bigquery):
+    bigquery.fake.permissions -= {"tables.delete"}
+    for step in range(7):
+        answer = server.api("POST", f"{EXPORTS}run_test_step_new/", {"destination": bigquery.destination(), "step": step})
+        assert answer["status"] == "Passed", answer
+    export = export_to(server, bigquery, test=True)
+    send(server, event())
+    deliver(server, export)
+    assert bigquery.fake.used <= {"jobs.create", "datasets.get", "tables.create", "tables.get", "tables.updateData"}
+    assert all("expirationTime" in t.resource for n, t in bigquery.tables().items() if n != "events")
+
+
+def test_rows_are_verified_at_the_table(server, bigquery):
+    export = export_to(server, bigquery)
+    ids = send(server, *(event() for _ in range(20)))
+    deliver(server, export)
+    finish(server, export)
+    args = ["verify", "--export", export["id"], "--start", "-2h", "--recount", "--json"]
+    verdicts = server.cli(*args)
+    assert verdicts["ok"], verdicts
+    lost = sorted(ids)[3]
+    table = bigquery.tables()["events"]
+    table.rows = [r for r in table.rows if r["uuid"] != lost]
+    verdicts = server.cli(*args, expect=1)
+    assert not verdicts["ok"] and "lost_at_target" in {v["verdict"].lower() for v in verdicts["results"]}
+
+
+def test_json_columns_hold_what_they_can(server, bigquery):
+    export = export_to(server, bigquery, config={"use_json_type": True})
+    odd = {"big": 2 ** 70, "small": 1e-5, "text": "\u00e4 \U0001F600", "list": [1, [2]], "price": 54.10}
+    good = event(properties=odd)
+    send(server, good)
+    run = deliver(server, export)[0]
+    kept = json.loads(bigquery.rows()[0]["properties"])
+    assert kept["big"] == float(2 ** 70) and kept["text"] == odd["text"] and kept["price"] == 54.10
+    assert run["account"]["repaired"] == 1
+    server.api("PATCH", f"{EXPORTS}{export['id']}/", {"destination": {"config": {"use_json_type": False}}}, expect=400)
+
+
+def test_a_clock_years_away_is_a_reject(server, bigquery):
+    export = export_to(server, bigquery)
+    ids = send(server, event(), event())
+    odd = [event(timestamp="1999-01-01T00:00:00Z"), event(timestamp="1970-01-01T00:00:00Z")]
+    send(server, *odd)
+    run = deliver(server, export)[0]
+    assert bigquery.uuids() == sorted(ids)
+    assert run["records_failed"] == 2 and run["account"]["balanced"]
+    rejects = server.api("GET", f"{EXPORTS}{export['id']}/runs/{run['id']}/rejects/")["results"]
+    assert {r["uuid"] for r in rejects} == {e["uuid"] for e in odd}
+    assert all("days_past" in r["reason"] for r in rejects)
+    wide = export_to(server, bigquery, config={"table_id": "wide", "days_past": 30000})
+    assert deliver(server, wide)[0]["records_completed"] == 4
+
+
+def test_rows_that_only_bigquery_refuses_are_found(server, bigquery):
+    """Some named by the load's errors, some not."""
+    bigquery.fake.refused_text = "poison"
+    export = export_to(server, bigquery)
+    bad = [event(properties={"x": "poison"}) for _ in range(30)]
+    good = [event() for _ in range(300)]
+    mixed = good[:100] + bad[:10] + good[100:200] + bad[10:] + good[200:]
+    send(server, *mixed)
+    run = deliver(server, export)[0]
+    assert bigquery.uuids() == sorted(e["uuid"] for e in good)
+    assert run["records_failed"] == 30 and run["account"]["balanced"]
+    rejects = server.api("GET", f"{EXPORTS}{export['id']}/runs/{run['id']}/rejects/")["results"]
+    assert {r["uuid"] for r in rejects} == {e["uuid"] for e in bad}
+    assert "refused text" in rejects[0]["reason"]
+
+
+def test_errors_that_name_no_row_are_halved(server, bigquery):
+    bigquery.fake.refused_text = "poison"
+    bigquery.fake.forget_row_errors = True
+    export = export_to(server, bigquery)
+    bad, good = event(properties={"x": "poison"}), [event() for _ in range(60)]
+    send(server, *good[:20], bad, *good[20:])
+    run = deliver(server, export)[0]
+    assert bigquery.uuids() == sorted(e["uuid"] for e in good) and run["records_failed"] == 1
+
+
+# ---- rows that change ----
+
+def persons(bigquery):
+    found = {r["distinct_id"]: (r["person_id"], json.loads(r["properties"]), r["person_version"],
+                                r["person_distinct_id_version"]) for r in bigquery.rows()}
+    assert len(found) == len(bigquery.rows())
+    return found
+
+
+def test_persons_are_kept_right(server, bigquery):
+    export = export_to(server, bigquery, model="persons")
+    send(server, event(distinct_id="anon", properties={"$set": {"a": 1}}))
+    deliver(server, export)
+    first = persons(bigquery)
+    assert first["anon"][1]["a"] == 1
+    send(server, event(distinct_id="anon", properties={"$set": {"a": 2}}),
+         event(event="$identify", distinct_id="user", properties={"$anon_distinct_id": "anon", "$set": {"mail": "m"}}))
+    deliver(server, export)
+    then = persons(bigquery)
+    assert then["anon"] == then["user"] and then["anon"][1]["a"] == 2 and then["anon"][2] > first["anon"][2]
+    send(server, event(distinct_id="other", properties={"$set": {"b": 1}}),
+         event(event="$merge_dangerously", distinct_id="other", properties={"alias": "user"}))
+    deliver(server, export)
+    last = persons(bigquery)
+    assert last["user"][0] == last["other"][0] != first["anon"][0]
+    assert [n for n in bigquery.tables() if n.startswith("tailrace_")] == []
+    finish(server, export)
+    args = ["verify", "--export", export["id"], "--start", "-2h", "--recount", "--json"]
+    wait_for(lambda: server.cli(*args)["found_there"] == 3, 20, 1)
+    bigquery.rows()[0]["person_version"] -= 1  # somebody's UPDATE
+    assert not server.cli(*args, expect=1)["ok"]
+
+
+def test_a_persons_table_is_mended_by_replacing(server, bigquery):
+    export = export_to(server, bigquery, model="persons")
+    send(server, event(distinct_id="ada", properties={"$set": {"a": 1}}))
+    deliver(server, export)
+    bigquery.rows()[0]["properties"] = "{}"  # somebody's UPDATE
+    deliver(server, export)
+    assert persons(bigquery)["ada"][1] == {}
+    deliver(server, export, on_delivered="replace")
+    assert persons(bigquery)["ada"][1]["a"] == 1
+
+
+def test_stages_that_may_not_be_deleted_are_told_of(server, bigquery):
+    bigquery.fake.permissions -= {"tables.delete"}
+    export = export_to(server, bigquery, model="persons")
+    send(server, event(distinct_id="ada", properties={"$set": {"a": 1}}))
+    deliver(server, export)
+    assert persons(bigquery)["ada"][1]["a"] == 1
+    stages = [t for n, t in bigquery.tables().items() if n.startswith("tailrace_stage")]
+    assert len(stages) == 1 and "expirationTime" in stages[0].resource
+    assert "bigquery.tables.delete" in server.log()
+
+
+# ---- configuration ----
+
+@pytest.mark.parametrize("interval", ["every 5 seconds", "every 4 minutes"])
+def test_too_often_is_refused_with_the_way_out(server, bigquery, interval):
+    answer = server.api("POST", EXPORTS, {"destination": bigquery.destination(), "interval": interval}, expect=400)
+    assert answer["attr"] == "interval" and "1,500" in answer["detail"] and "5 minutes" in answer["hint"]
+    server.api("POST", EXPORTS, {"destination": bigquery.destination(), "interval": "every 5 minutes"}, expect=201)
+
+
+@pytest.mark.parametrize("config, attr", [
+    ({"key_file": None}, "key_file"), ({"dataset_id": "proj:exports"}, "dataset_id"), ({"table_id": "t$20260101"}, "table_id"),
+    ({"key_file": "{}"}, "key_file"), ({"api_endpoint": "https://bigquery.evil.example"}, "api_endpoint"),
+    ({"service_account_email": "a@b"}, "")])
+def test_what_does_not_go_together_is_refused(server, bigquery, config, attr):
+    answer = server.api("POST", EXPORTS, {"destination": bigquery.destination(**config), "interval": "hour"}, expect=400)
+    assert attr in answer["attr"] + answer["detail"] and "PRIVATE" not in json.dumps(answer)
+
+
+def test_a_key_that_leads_elsewhere_is_refused(server, bigquery):
+    key = bigquery.fake.key_file() | {"token_uri": "https://169.254.169.254/token"}
+    answer = server.api("POST", EXPORTS, {"interval": "hour", "destination": bigquery.destination(key_file=json.dumps(key))},
+                        expect=400)
+    assert "token_uri" in answer["detail"]
+
+
+def test_hosts_must_be_named_by_the_operator(make_server, bigquery):
+    server = make_server()
+    answer = server.api("POST", EXPORTS, {"destination": bigquery.destination(), "interval": "hour"}, expect=400)
+    assert "--allow-hosts" in answer["hint"]
+
+
+def test_secrets_are_never_shown(server, bigquery):
+    export = export_to(server, bigquery)
+    key = bigquery.fake.key_file()["private_key"].split("\n")[5]
+    send(server, event())
+    deliver(server, export)
+    bigquery.fake.fault("POST .*/jobs", do="error", status=403, reason="accessDenied", times=100)
+    failing(server, export) if send(server, event()) else None
+    shown = json.dumps(server.api("GET", f"{EXPORTS}{export['id']}/")) + server.log() + json.dumps(server.runs(export))
+    assert key not in shown and "ya29." not in shown and "PRIVATE KEY" not in shown
+    assert export["destination"]["config"]["dataset_id"] == bigquery.dataset
+    for path in server.data.rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("permission, step", [("jobs.create", 3), ("datasets.get", 4), ("tables.get", 5),
+                                              ("tables.create", 5), ("tables.updateData", 6)])
+def test_steps_name_the_right_that_is_missing(server, bigquery, permission, step):
+    bigquery.fake.permissions.discard(permission)
+    answers = [server.api("POST", f"{EXPORTS}run_test_step_new/", {"destination": bigquery.destination(), "step": i})
+               for i in range(7)]
+    failed = next(a for a in answers if a["status"] == "Failed")
+    assert answers.index(failed) == step
+    assert permission in failed["message"] + failed["hint"]
+
+
+def test_creating_with_a_test_says_what_is_wrong(server, bigquery):
+    body = {"destination": bigquery.destination(dataset_id="nowhere"), "interval": "hour", "test": True}
+    answer = server.api("POST", EXPORTS, body, expect=400)
+    assert "Find the dataset" in answer["detail"] and "dataset_id" in answer["hint"]
+    assert server.api("GET", EXPORTS)["results"] == []
+
+
+# ---- tokens ----
+
+def test_a_clock_that_is_wrong_is_explained(server, bigquery):
+    bigquery.fake.clock_skew = 7200
+    export = export_to(server, bigquery)
+    send(server, event())
+    run = failing(server, export)
+    assert run["status"] == "Failed" and "behind of Google's" in run["latest_error"]
+    assert "clock" in run["hint"]
+
+
+def test_a_deleted_key_is_explained(server, bigquery):
+    export = export_to(server, bigquery)
+    bigquery.fake.accounts.clear()
+    run = failing(server, export) if send(server, event()) else None
+    assert run["status"] == "Failed" and "account not found" in run["latest_error"] and run["hint"]
+
+
+def test_tokens_are_kept_and_made_anew_when_refused(server, bigquery):
+    export = export_to(server, bigquery)
+    for _ in range(3):
+        send(server, event())
+        deliver(server, export)
+    assert bigquery.fake.count("POST /token") == 1
+    bigquery.fake.forget_tokens()
+    send(server, event())
+    deliver(server, export)
+    assert bigquery.fake.count("POST /token") == 2
+
+
+# ---- impersonation ----
+
+@pytest.fixture
+def operator(bigquery, tmp_path):
+    """The operator's own account, as a key file, which the user's account trusts."""
+    own = bigquery.fake.add_account("tailrace@operator.iam.gserviceaccount.com")
+    bigquery.fake.account.may_be_impersonated_by = {own.email}
+    bigquery.fake.account.may_be_looked_at_by = {own.email}
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(bigquery.fake.key_file(own)))
+    return path
+
+
+def impersonating(bigquery):
+    return bigquery.destination(key_file=None, service_account_email=bigquery.fake.account.email, project_id="proj",
+                                iam_endpoint=bigquery.fake.url)
+
+
+def test_a_service_account_is_impersonated(make_server, bigquery, operator):
+    server = make_server(*bigquery.args, "--google-identity", str(operator))
+    organization = server.api("GET", "/api/status/")["organization_id"]
+    bigquery.fake.account.description = f"exports, tailrace:{organization}"
+    export = server.create_export(impersonating(bigquery), interval="hour", test=True)
+    ids = send(server, event())
+    deliver(server, export)
+    assert bigquery.uuids() == sorted(ids)
+    assert bigquery.fake.count("generateAccessToken") == 2  # the one of the test is a fresh one; then the cache
+    assert server.stop() == 0
+
+
+def test_an_account_of_somebody_else_is_not_used(make_server, bigquery, operator):
+    server = make_server(*bigquery.args, "--google-identity", str(operator))
+    organization = server.api("GET", "/api/status/")["organization_id"]
+    bigquery.fake.account.description = f"posthog:{organization}0"
+    export = server.create_export(impersonating(bigquery), interval="hour")
+    send(server, event())
+    run = failing(server, export)
+    assert run["status"] == "FailedRetryable" and f"tailrace:{organization}" in run["latest_error"]  # Google may be slow
+    assert "description" in run["hint"]
+    assert bigquery.rows() == [] and bigquery.table_resource() is None
+    bigquery.fake.account.description = f"posthog:{organization}"
+    wait_for(bigquery.rows, 40, 0.5)
+    assert server.stop() == 0
+
+
+def test_the_machines_own_identity(make_server, bigquery):
+    bigquery.fake.metadata_account = "vm@operator.iam.gserviceaccount.com"
+    bigquery.fake.account.may_be_impersonated_by = {bigquery.fake.metadata_account}
+    bigquery.fake.account.may_be_looked_at_by = {bigquery.fake.metadata_account}
+    server = make_server(*bigquery.args, "--google-identity", f"metadata:{bigquery.fake.host}")
+    bigquery.fake.account.description = "posthog:" + server.api("GET", "/api/status/")["organization_id"]
+    export = server.create_export(impersonating(bigquery), interval="hour")
+    ids = send(server, event())
+    deliver(server, export)
+    assert bigquery.uuids() == sorted(ids)
+    assert server.stop() == 0
+
+
+def test_without_an_identity_nobody_is_impersonated(server, bigquery):
+    answer = server.api("POST", f"{EXPORTS}run_test_step_new/", {"destination": impersonating(bigquery), "step": 0})
+    assert answer["status"] == "Failed" and "--google-identity" in answer["hint"]
