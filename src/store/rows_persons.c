@@ -13,7 +13,7 @@ static const char *const sql[] = {
                   " WHERE project = ?1 AND changed >= ?2 AND changed < ?3"
                   " AND (changed > ?2 OR id >= ?4) ORDER BY changed, id LIMIT ?5",
     [Q_MAPPINGS] = "SELECT distinct_id, version, changed, deleted FROM mapping"
-                   " WHERE person = ?1 AND project = ?2 AND distinct_id > ?3"
+                   " WHERE person = ?1 AND person <> 0 AND project = ?2 AND distinct_id > ?3"
                    " AND (changed IS NULL OR changed <= ?4) ORDER BY distinct_id",
     [Q_LATER] = "SELECT p.id, p.uuid, p.created, p.version, p.changed, p.flags, p.properties,"
                 " m.distinct_id, m.version, m.changed, m.deleted"
@@ -169,7 +169,7 @@ const struct rows_model rows_persons = {
     .sql = sql,
     .fill = fill,
     .plan = "SELECT p.changed, (SELECT count(*) FROM mapping m WHERE m.person = p.id"
-            " AND (m.changed IS NULL OR m.changed <= p.changed)) FROM person p"
+            " AND m.person <> 0 AND (m.changed IS NULL OR m.changed <= p.changed)) FROM person p"
             " WHERE p.project = ?1 AND p.changed >= ?2 AND p.changed < ?3 ORDER BY p.changed",
     .plan_more = "SELECT count(*) FROM mapping m JOIN person p ON p.id = m.person"
                  " WHERE m.project = ?1 AND m.changed >= ?2 AND m.changed < ?3"

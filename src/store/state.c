@@ -6,6 +6,7 @@
 
 enum { TEXT_MAX = 16 << 20 };
 
+/* mapping_person has who leads to a person: it is used where a statement says "person <> 0". */
 static const char *const statements[SQL_STATEMENTS] = {
     [SQL_PERSON_GET] = "SELECT id, uuid, created, version, changed, flags, properties"
                        " FROM person WHERE id = ?",
@@ -14,16 +15,17 @@ static const char *const statements[SQL_STATEMENTS] = {
                        " project, uuid) VALUES(?,?,?,?,?,?,?,?)",
     [SQL_PERSON_SET] = "UPDATE person SET created = ?2, version = ?3, changed = ?4, flags = ?5,"
                        " properties = ?6 WHERE id = ?1",
-    [SQL_PERSON_IDS] = "SELECT distinct_id FROM mapping WHERE person = ? AND deleted = 0"
-                       " ORDER BY distinct_id LIMIT 1000",
+    [SQL_PERSON_IDS] =
+        "SELECT distinct_id FROM mapping WHERE person = ?1 AND person <> 0 AND deleted = 0"
+        " ORDER BY distinct_id LIMIT 1000",
     [SQL_MAPPING_GET] = "SELECT person, version, changed, deleted FROM mapping"
                         " WHERE project = ? AND distinct_id = ?",
     [SQL_MAPPING_PUT] = "REPLACE INTO mapping VALUES(?,?,?,?,?,?)",
     [SQL_MAPPING_MOVE] = "UPDATE mapping SET person = ?1, version = version + 1, changed = NULL"
-                         " WHERE person = ?2 AND deleted = 0"
+                         " WHERE person = ?2 AND person <> 0 AND deleted = 0"
                          " RETURNING distinct_id, person, version, deleted",
     [SQL_MAPPING_UNMAP] = "UPDATE mapping SET deleted = 1, version = version + 100, changed = NULL"
-                          " WHERE person = ?1 AND deleted = 0"
+                          " WHERE person = ?1 AND person <> 0 AND deleted = 0"
                           " RETURNING distinct_id, person, version, deleted",
     [SQL_SESSION_GET] = "SELECT n, record FROM session WHERE project = ? AND id = ?",
     [SQL_SESSION_ADD] = "INSERT INTO session(n, changed, record, project, id) VALUES(?,?,?,?,?)",
