@@ -152,10 +152,14 @@ TR_MUST_USE enum tr_rc api_logs(struct api_call *c, const struct tr_uuid *export
 struct api_place {
     const struct tr_dest_ops *ops;
     const struct tr_dest_ops *tested; /* whose test steps are those of the export */
+    const struct tr_schema *schema;   /* of the export; NULL: it names no model that there is */
+    json_t *columns;                  /* that the export chooses, or NULL */
     json_t *config; /* options of the adapter, secrets included, include/exclude left out */
     json_t *secrets;
     struct tr_conf *conf;
 };
+/* Fills in what a new export leaves to its model: the table's name. */
+void api_place_defaults(const struct api_call *c, json_t *body);
 /* body is an export's; old_sealed (may be empty) are the secrets it had, under the id about. */
 TR_MUST_USE enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *about,
                                       struct tr_str old_sealed, struct api_place *ret,

@@ -197,7 +197,7 @@ enum tr_rc api_backfill_create(struct api_call *c, struct tr_err *err)
     b.project = row.project;
     b.parallel = (int)parallel;
     b.cursor = b.range.lo;
-    b.rows_total = counts.stored;
+    b.rows_total = e->schema->is_mutable ? 0 : counts.stored; /* how many changed is not known */
     b.created_at = tr_clock_wall_us();
     if (c->meta->ops->backfill_create(c->meta, &b, row.target, err) != TR_OK)
         return tr_wrap(err, "create the backfill");

@@ -223,7 +223,7 @@ static enum tr_rc print_body(struct draft *d, struct tr_err *err)
 }
 
 /* What every answer shows even where the person left it to us. */
-static void fill_defaults(struct draft *d)
+static void fill_defaults(const struct api_call *c, struct draft *d)
 {
     const char *type =
         json_string_value(json_object_get(json_object_get(d->body, "destination"), "type"));
@@ -241,6 +241,7 @@ static void fill_defaults(struct draft *d)
                          json_string_value(json_object_get(d->body, "model")) == NULL
                              ? "export"
                              : json_string_value(json_object_get(d->body, "model"))));
+    api_place_defaults(c, d->body);
 }
 
 /* What a new export in real time leaves out where the person says nothing about events. */
@@ -269,7 +270,7 @@ static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struc
     if (api_only_known(c, body, "", fields, ignored_fields, err) != TR_OK)
         return err->rc;
     d->body = known_only(body);
-    fill_defaults(d);
+    fill_defaults(c, d);
     if (api_place_read(c, d->body, d->about, old_sealed, &d->place, err) != TR_OK ||
         leave_out(d, err) != TR_OK || parse_export(c, body, d, paused, err) != TR_OK)
         return err->rc;

@@ -117,6 +117,27 @@ static enum tr_rc check_options(struct api_call *c, struct api_place *p, struct 
     return TR_OK;
 }
 
+static const char *model_of(const json_t *body)
+{
+    const char *model = json_string_value(json_object_get(body, "model"));
+
+    return model == NULL ? tr_schema_events.name : model;
+}
+
+void api_place_defaults(const struct api_call *c, json_t *body)
+{
+    json_t *destination = json_object_get(body, "destination");
+    json_t *config = json_object_get(destination, "config");
+    const char *type = json_string_value(json_object_get(destination, "type"));
+    const struct tr_dest_ops *ops = type == NULL ? NULL : tr_delivery_dest(c->d, type);
+
+    if (ops == NULL || !json_is_object(config))
+        return;
+    for (const struct tr_option *o = ops->options; o->name != NULL; o++)
+        if (o->of_model && json_object_get(config, o->name) == NULL)
+            (void)json_object_set_new(config, o->name, json_string(model_of(body)));
+}
+
 enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *about,
                           struct tr_str old_sealed, struct api_place *ret, struct tr_err *err)
 {
@@ -129,6 +150,8 @@ enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *ab
         api_only_known(c, destination, "destination.", known, ignored, err) != TR_OK)
         return err->rc;
     ret->tested = tr_dest_for(ret->ops, is_live(json_object_get(body, "interval")));
+    ret->schema = tr_schema_by_name(tr_str_of(model_of(body)));
+    ret->columns = json_incref(json_object_get(body, "columns"));
     const json_t *config = json_object_get(destination, "config");
     if (config != NULL && !json_is_null(config) && !json_is_object(config))
         return api_bad(c, err, "destination.config", "invalid_input", NULL, "must be an object");
@@ -142,6 +165,7 @@ enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *ab
 
 void api_place_fini(struct api_place *p)
 {
+    json_decref(p->columns);
     json_decref(p->config);
     json_decref(p->secrets);
     tr_conf_free(p->conf);
@@ -157,6 +181,21 @@ void api_place_strip(const struct tr_dest_ops *ops, json_t *body)
             (void)json_object_del(config, o->name);
 }
 
+/* What a run of the export would write. */
+static enum tr_rc projection(const struct api_place *p, struct tr_projection *ret,
+                             struct tr_err *err)
+{
+    struct tr_export e = { .schema = p->schema,
+                           .columns = json_is_null(p->columns) ? NULL : p->columns };
+
+    if (p->schema == NULL)
+        return tr_fail(err, TR_INVALID, "export.model", "use events, persons, sessions or groups",
+                       "there is no such model");
+    if (tr_delivery_takes(p->tested, p->schema, err) != TR_OK)
+        return err->rc;
+    return tr_export_projection(&e, p->tested->defaults[p->schema->model], ret, err);
+}
+
 enum tr_rc api_place_test(struct api_call *c, const struct api_place *p, size_t step,
                           struct tr_err *err)
 {
@@ -165,10 +204,13 @@ enum tr_rc api_place_test(struct api_call *c, const struct api_place *p, size_t 
     struct tr_dest *dest = NULL;
     int64_t until = tr_clock_boot_us() + STEP_S * INT64_C(1000000);
 
+    struct tr_projection columns;
+
     cx.deadline_us = until < cx.deadline_us ? until : cx.deadline_us;
-    if (p->tested->open(&cx, p->conf, &dest, err) != TR_OK)
+    if (projection(p, &columns, err) != TR_OK || p->tested->open(&cx, p->conf, &dest, err) != TR_OK)
         return err->rc;
-    enum tr_rc rc = p->tested->test == NULL ? TR_OK : p->tested->test(&cx, dest, step, err);
+    enum tr_rc rc =
+        p->tested->test == NULL ? TR_OK : p->tested->test(&cx, dest, &columns, step, err);
     p->tested->close(dest);
     return rc;
 }
@@ -284,6 +326,7 @@ enum tr_rc api_test_step_new(struct api_call *c, struct tr_err *err)
 {
     TR_CLEANUP(api_place_fini) struct api_place place = { 0 };
 
+    api_place_defaults(c, c->body);
     if (api_place_read(c, c->body, "", (struct tr_str){ NULL, 0 }, &place, err) != TR_OK)
         return err->rc;
     return run_step(c, &place, err);

@@ -69,19 +69,20 @@ static void progress_line(const struct watch *w, const json_t *b, char *out, siz
     double rate = seconds > 0 ? (double)(done - w->rows_at_start) / seconds : 0;
     char bar[BAR + 1];
     char left[32];
+    char of[32] = "";
 
-    if (rows > 0)
+    if (rows > 0) {
         share = (double)done / (double)rows < 1 ? (double)done / (double)rows : 1;
-    format_left(left, sizeof(left), rate > 0 ? (double)(rows > done ? rows - done : 0) / rate : -1);
+        (void)snprintf(of, sizeof(of), " of %lld", (long long)rows);
+    }
+    format_left(left, sizeof(left), share > 0 ? seconds / share - seconds : -1);
     for (int i = 0; i < BAR; i++)
         bar[i] = (double)i < share * BAR ? '#' : '.';
     bar[BAR] = '\0';
-    (void)snprintf(out, cap,
-                   "%s%s%s%3.0f%%  runs %lld of %lld  rows %lld of %lld  %.0f rows/s  %s left",
+    (void)snprintf(out, cap, "%s%s%s%3.0f%%  runs %lld of %lld  rows %lld%s  %.0f rows/s  %s left",
                    w->terminal ? "[" : "", w->terminal ? bar : "", w->terminal ? "] " : "",
                    share * 100, (long long)count_at(b, "progress.finished_runs"),
-                   (long long)count_at(b, "progress.total_runs"), (long long)done, (long long)rows,
-                   rate, left);
+                   (long long)count_at(b, "progress.total_runs"), (long long)done, of, rate, left);
 }
 
 static void say_progress(struct watch *w, const json_t *b, bool ended)

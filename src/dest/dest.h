@@ -119,9 +119,9 @@ struct tr_dest_ops {
     /* conf stays valid until close. */
     TR_MUST_USE enum tr_rc (*open)(const struct tr_ctx *, const struct tr_conf *,
                                    struct tr_dest **ret, struct tr_err *);
-    /* Runs test step i of tests. */
-    TR_MUST_USE enum tr_rc (*test)(const struct tr_ctx *, struct tr_dest *, size_t step,
-                                   struct tr_err *);
+    /* Runs test step i of tests, for an export of these columns. */
+    TR_MUST_USE enum tr_rc (*test)(const struct tr_ctx *, struct tr_dest *,
+                                   const struct tr_projection *, size_t step, struct tr_err *);
     /* Reads or creates the place and fits the columns: missing ones there are skipped with a
      * notice; types are checked before the first row. The projection is copied. ret_used: the
      * columns of the schema that batches must have from now on (beside its keys and versions). */

@@ -19,6 +19,7 @@ struct tr_option {
     bool required;
     bool secret;          /* write-only: sealed at rest, never answered */
     bool fixed;           /* cannot change after creation */
+    bool of_model;        /* an export that does not say it gets the model's name */
     const char *fallback; /* default as text, or NULL */
     int64_t min, max;     /* INT: value; TEXT: length in bytes (max 0: 4096) */
     const char *choices;  /* CHOICE: "none|gzip|zstd" */

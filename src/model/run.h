@@ -72,7 +72,7 @@ struct tr_backfill {
     int64_t cursor; /* runs exist for [range.lo, cursor) */
     enum tr_run_state state;
     uint64_t total_runs, finished_runs, failed_runs; /* computed */
-    uint64_t rows_total, rows_done; /* rows_total estimated from the store's counts */
+    uint64_t rows_total, rows_done; /* rows_total estimated from the store's counts; 0: unknown */
     int64_t created_at, started_at, finished_at;
 };
 

@@ -471,6 +471,7 @@ static void recount_finds_what_is_there(void **state)
 
 static void the_test_steps_pass_and_leave_nothing(void **state)
 {
+    struct tr_projection p = rows_projection();
     struct tr_dest *d = open_only();
 
     (void)state;
@@ -478,7 +479,7 @@ static void the_test_steps_pass_and_leave_nothing(void **state)
         struct tr_ctx cx = in_time();
         struct tr_err err = { 0 };
         print_message("# %s\n", place->ops->tests[i].name);
-        must(place->ops->test(&cx, d, i, &err), &err);
+        must(place->ops->test(&cx, d, &p, i, &err), &err);
     }
     place->ops->close(d);
     d = open_prepared();

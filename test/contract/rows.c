@@ -133,7 +133,13 @@ struct tr_projection rows_projection_of(const char *const *names)
 
 struct tr_projection rows_projection_default(const struct tr_default_column *columns)
 {
-    struct tr_projection p = { .schema = &tr_schema_events };
+    return rows_projection_model(&tr_schema_events, columns);
+}
+
+struct tr_projection rows_projection_model(const struct tr_schema *schema,
+                                           const struct tr_default_column *columns)
+{
+    struct tr_projection p = { .schema = schema };
 
     for (; columns[p.n].name != NULL; p.n++) {
         p.name[p.n] = columns[p.n].as == NULL ? columns[p.n].name : columns[p.n].as;

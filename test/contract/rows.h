@@ -22,6 +22,8 @@ struct tr_projection rows_projection(void);
 /* The columns of a list that ends with NULL; of an adapter's defaults. */
 struct tr_projection rows_projection_of(const char *const *names);
 struct tr_projection rows_projection_default(const struct tr_default_column *columns);
+struct tr_projection rows_projection_model(const struct tr_schema *schema,
+                                           const struct tr_default_column *columns);
 
 /* A key of an export that no other call of this process, nor of another, has given. */
 struct tr_key rows_key(void);

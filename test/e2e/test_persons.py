@@ -166,3 +166,21 @@ def test_persons_are_counted_again_at_the_table(server, warehouse):
     assert server.cli(*verify)["ok"]
     warehouse.admin.execute(f"DELETE FROM {warehouse.schema}.events WHERE distinct_id = 'd9'")
     assert not server.cli(*verify, expect=1)["ok"]
+
+
+def test_a_table_is_named_as_its_model_and_tested_for_it(server, warehouse):
+    destination = warehouse.destination()
+    del destination["config"]["table_name"]
+    for model in "events", "persons", "sessions", "groups":
+        export = server.create_export(destination, model=model, test=True)
+        assert export["destination"]["config"]["table_name"] == model
+    send(server, {"event": "x", "distinct_id": "a"})
+    wait_for(lambda: warehouse.admin.execute("SELECT to_regclass(%s)", [f"{warehouse.schema}.persons"]).fetchone()[0])
+    assert "Passed" in server.cli("export", "test", export["id"])
+
+    warehouse.admin.execute(f"CREATE TABLE {warehouse.schema}.bare (LIKE {warehouse.schema}.persons)")
+    warehouse.admin.execute(f"GRANT ALL ON {warehouse.schema}.bare TO {warehouse.user}")
+    destination["config"]["table_name"] = "bare"
+    refused = server.api("POST", EXPORTS, {"name": "x", "model": "persons", "destination": destination, "test": True},
+                         expect=400)
+    assert "ADD PRIMARY KEY" in refused["detail"]

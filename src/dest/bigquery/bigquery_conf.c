@@ -46,10 +46,13 @@ const struct tr_option bq_options[] = {
       .doc = "Dataset that holds the table, without the project; it must exist" },
     { .name = "table_id",
       .type = TR_OPT_TEXT,
+      .of_model = true,
       .fallback = "events",
       .min = 1,
       .max = BQ_ID_BYTES,
-      .doc = "Table to write to, without project and dataset; created when there is none" },
+      .doc =
+          "Table to write to, without project and dataset, by default named as the model; created "
+          "when there is none" },
     { .name = "use_json_type",
       .type = TR_OPT_BOOL,
       .fixed = true,

@@ -580,10 +580,11 @@ enum tr_rc bq_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const 
 /* ---- test steps ---- */
 
 extern const struct tr_dest_test bq_tests[], bq_stream_tests[];
-enum tr_rc bq_stream_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
+enum tr_rc bq_stream_test(const struct tr_ctx *cx, struct tr_dest *dest,
+                          const struct tr_projection *p, size_t step,
                           struct tr_err *err) TR_MUST_USE;
-enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
-                   struct tr_err *err) TR_MUST_USE;
+enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   size_t step, struct tr_err *err) TR_MUST_USE;
 
 /* ---- quotas ---- */
 

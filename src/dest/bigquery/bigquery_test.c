@@ -1,6 +1,5 @@
 /* The steps of "test this connection", in the order of the table. Each stands alone. What they make
  * lasts an hour: the rights to delete it are not asked for. */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,13 +77,12 @@ static enum tr_rc check_project(const struct tr_ctx *cx, struct bq_dest *d, stru
 /* ---- a table for the test ---- */
 
 /* "<table>_test", or another name where that is somebody's own. */
-static enum tr_rc make_test_table(const struct tr_ctx *cx, struct bq_dest *d, char name[BQ_TABLE],
+static enum tr_rc make_test_table(const struct tr_ctx *cx, struct bq_dest *d,
+                                  const struct tr_projection *p, char name[BQ_TABLE],
                                   struct tr_err *err)
 {
-    const struct tr_default_column *columns = tr_dest_bigquery_ops.defaults[TR_MODEL_EVENTS];
     const struct bq_column *list[TR_BATCH_COLUMNS];
     struct bq_column *made = calloc(TR_BATCH_COLUMNS, sizeof(*made));
-    struct tr_projection p = { .schema = &tr_schema_events };
     struct bq_new_table t;
     struct bq_table there;
     bool found = false;
@@ -92,12 +90,8 @@ static enum tr_rc make_test_table(const struct tr_ctx *cx, struct bq_dest *d, ch
 
     if (made == NULL)
         return tr_fail_oom(err);
-    for (; columns[p.n].name != NULL; p.n++) {
-        p.name[p.n] = columns[p.n].as == NULL ? columns[p.n].name : columns[p.n].as;
-        p.column[p.n] = tr_schema_find(p.schema, tr_str_of(columns[p.n].name));
-    }
     (void)snprintf(name, BQ_TABLE, "%s_test", d->place.table);
-    enum tr_rc rc = bq_table_columns(d, &p, made, list, &t, err);
+    enum tr_rc rc = bq_table_columns(d, p, made, list, &t, err);
     t.expires_us = tr_clock_wall_us() + TEST_LIFE_US;
     t.what = BQ_WHAT_TEST;
     if (rc == TR_OK)
@@ -115,35 +109,19 @@ static enum tr_rc make_test_table(const struct tr_ctx *cx, struct bq_dest *d, ch
     return rc;
 }
 
-/* Any model may go there: which one the export has is not known here. */
-static bool fits_some_model(const struct bq_table *t, struct tr_err *err)
-{
-    for (size_t m = 0; m < TR_MODELS; m++) {
-        const struct tr_default_column *columns = tr_dest_bigquery_ops.defaults[m];
-        struct tr_projection p = { .schema = tr_schemas[m] };
-        struct bq_fit fit;
-
-        for (; columns[p.n].name != NULL; p.n++) {
-            p.name[p.n] = columns[p.n].as == NULL ? columns[p.n].name : columns[p.n].as;
-            p.column[p.n] = tr_schema_find(p.schema, tr_str_of(columns[p.n].name));
-        }
-        if (bq_fit(&p, t, &fit, NULL, err) == TR_OK)
-            return true;
-    }
-    return false;
-}
-
-static enum tr_rc check_table(const struct tr_ctx *cx, struct bq_dest *d, struct tr_err *err)
+static enum tr_rc check_table(const struct tr_ctx *cx, struct bq_dest *d,
+                              const struct tr_projection *p, struct tr_err *err)
 {
     struct bq_table t;
+    struct bq_fit fit;
     char name[BQ_TABLE];
     bool found = false;
 
     enum tr_rc rc = bq_table_read(cx, d, d->place.table, &t, &found, err);
     if (rc == TR_OK && !found)
-        rc = make_test_table(cx, d, name, err);
-    else if (rc == TR_OK && !fits_some_model(&t, err))
-        rc = err == NULL ? TR_REFUSED : err->rc;
+        rc = make_test_table(cx, d, p, name, err);
+    else if (rc == TR_OK)
+        rc = bq_fit(p, &t, &fit, NULL, err);
     bq_table_fini(&t);
     return rc;
 }
@@ -255,28 +233,22 @@ static enum tr_rc stream_row(const struct tr_ctx *cx, struct bq_dest *d, const c
 typedef enum tr_rc put_row(const struct tr_ctx *, struct bq_dest *, const char *table,
                            struct tr_err *);
 
-static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d, put_row *put,
-                             struct tr_err *err)
+static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d,
+                             const struct tr_projection *p, put_row *put, struct tr_err *err)
 {
-    const struct tr_default_column *columns = tr_dest_bigquery_ops.defaults[TR_MODEL_EVENTS];
-    struct tr_projection p = { .schema = &tr_schema_events };
     struct bq_fit before = d->fit;
     struct bq_table t = { .columns = NULL };
     char name[BQ_TABLE];
     bool found = false;
 
-    for (; columns[p.n].name != NULL; p.n++) {
-        p.name[p.n] = columns[p.n].as == NULL ? columns[p.n].name : columns[p.n].as;
-        p.column[p.n] = tr_schema_find(p.schema, tr_str_of(columns[p.n].name));
-    }
-    enum tr_rc rc = make_test_table(cx, d, name, err);
+    enum tr_rc rc = make_test_table(cx, d, p, name, err);
     if (rc == TR_OK)
         rc = bq_table_read(cx, d, name, &t, &found, err);
     if (rc == TR_OK && !found)
         rc = tr_fail(err, TR_TRANSIENT, "bigquery.no_table", "try again in a moment",
                      "table %.100s was made and is not to be seen yet", name);
     if (rc == TR_OK)
-        rc = bq_fit(&p, &t, &d->fit, NULL, err);
+        rc = bq_fit(p, &t, &d->fit, NULL, err);
     if (rc == TR_OK)
         rc = put(cx, d, name, err);
     d->fit = before;
@@ -284,7 +256,8 @@ static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d, put_row
     return rc;
 }
 
-static enum tr_rc run_step(const struct tr_ctx *cx, struct bq_dest *d, size_t step, put_row *put,
+static enum tr_rc run_step(const struct tr_ctx *cx, struct bq_dest *d,
+                           const struct tr_projection *p, size_t step, put_row *put,
                            struct tr_err *err)
 {
     enum tr_rc rc = TR_OK;
@@ -304,16 +277,17 @@ static enum tr_rc run_step(const struct tr_ctx *cx, struct bq_dest *d, size_t st
     rc = bq_dataset_read(cx, d, NULL, err);
     if (rc != TR_OK || step == STEP_DATASET)
         return rc;
-    return step == STEP_TABLE ? check_table(cx, d, err) : check_load(cx, d, put, err);
+    return step == STEP_TABLE ? check_table(cx, d, p, err) : check_load(cx, d, p, put, err);
 }
 
-enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, struct tr_err *err)
+enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   size_t step, struct tr_err *err)
 {
-    return run_step(cx, bq_dest_of(dest), step, load_row, err);
+    return run_step(cx, bq_dest_of(dest), p, step, load_row, err);
 }
 
-enum tr_rc bq_stream_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
-                          struct tr_err *err)
+enum tr_rc bq_stream_test(const struct tr_ctx *cx, struct tr_dest *dest,
+                          const struct tr_projection *p, size_t step, struct tr_err *err)
 {
-    return run_step(cx, bq_dest_of(dest), step, stream_row, err);
+    return run_step(cx, bq_dest_of(dest), p, step, stream_row, err);
 }

@@ -155,8 +155,8 @@ enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const stru
 enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
                         size_t n_keys, const struct tr_uuid *uuids, size_t n,
                         struct tr_recount *ret, struct tr_err *err);
-enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
-                     struct tr_err *err);
+enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                     size_t step, struct tr_err *err);
 extern const struct tr_dest_test file_tests[];
 
 /* A generation whose chunks take the place of older ones has this file in its folder. */

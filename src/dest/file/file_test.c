@@ -67,12 +67,14 @@ static void unmake_folders(const char *root, size_t made)
         *strrchr(path, '/') = '\0';
 }
 
-enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, struct tr_err *err)
+enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                     size_t step, struct tr_err *err)
 {
     const struct file_dest *d = file_dest_of(dest);
     size_t made = 0;
     enum tr_rc rc = file_may_go_on(cx, err);
 
+    (void)p; /* a file takes any columns */
     if (rc != TR_OK)
         return rc;
     if (step == 0)

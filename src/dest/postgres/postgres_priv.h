@@ -217,8 +217,8 @@ enum tr_rc pg_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct
 /* --- test steps --- */
 
 extern const struct tr_dest_test pg_tests[];
-enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
-                   struct tr_err *err) TR_MUST_USE;
+enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   size_t step, struct tr_err *err) TR_MUST_USE;
 
 /* --- loads --- */
 

@@ -1,6 +1,5 @@
 /* The steps of "test this connection", in the order of the table. Each stands alone and leaves
  * nothing behind: what is created is rolled back. */
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/time.h"
@@ -20,22 +19,6 @@ const struct tr_dest_test pg_tests[] = {
     [STEP_COUNT] = { NULL, NULL },
 };
 
-/* The export's own columns once they are known, the default list before. */
-static struct tr_projection projection(const struct pg_dest *d)
-{
-    const struct tr_default_column *columns = tr_dest_postgres_ops.defaults[TR_MODEL_EVENTS];
-    struct tr_projection p = { .schema = &tr_schema_events };
-
-    if (d->prepared)
-        return d->projection;
-    for (; columns[p.n].name != NULL; p.n++) {
-        p.name[p.n] = columns[p.n].name;
-        p.column[p.n] = tr_schema_find(p.schema, tr_str_of(p.name[p.n]));
-        assert(p.column[p.n] >= 0);
-    }
-    return p;
-}
-
 static enum tr_rc check_tls(struct pg_dest *d, struct tr_err *err)
 {
     const char *host = tr_conf_text(d->conf, "host");
@@ -48,21 +31,17 @@ static enum tr_rc check_tls(struct pg_dest *d, struct tr_err *err)
                    "the connection is not encrypted");
 }
 
-static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const struct pg_fit *fit,
-                            struct tr_err *err)
+static enum tr_rc copy_row(const struct tr_ctx *cx, struct pg_dest *d, const struct pg_fit *fit,
+                           struct tr_err *err)
 {
-    struct tr_key key = { .installation = tr_random_uuid4() };
-    char *sql = pg_table_copy_sql(d->table_sql, fit);
+    char *sql = pg_table_copy_sql(fit->copy.schema->is_mutable ? PG_STAGE : d->table_sql, fit);
     char reason[TR_PGCOPY_REASON];
-    struct pg_class class;
     struct tr_sample s;
 
     if (sql == NULL)
         return tr_fail_oom(err);
     tr_sample_fill(&s, fit->copy.schema, 0);
-    enum tr_rc rc = pg_ledger_insert(cx, d, &key, &class, err);
-    if (rc == TR_OK)
-        rc = pg_run(cx, d, sql, 0, NULL, NULL, NULL, err);
+    enum tr_rc rc = pg_run(cx, d, sql, 0, NULL, NULL, NULL, err);
     free(sql);
     if (rc != TR_OK)
         return rc;
@@ -77,23 +56,43 @@ static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const st
     return rc == TR_OK ? pg_answer(cx, d, NULL, NULL, err) : rc;
 }
 
-static enum tr_rc check_table(const struct tr_ctx *cx, struct pg_dest *d, bool write,
-                              struct tr_err *err)
+/* As a run does it: rows that change go through the stage. */
+static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const struct pg_fit *fit,
+                            struct tr_err *err)
 {
-    struct tr_projection p = projection(d);
+    struct tr_key key = { .installation = tr_random_uuid4() };
+    struct pg_load l = { .d = d };
+    struct pg_class class;
+    bool staged = fit->copy.schema->is_mutable;
+
+    d->fit = *fit;
+    enum tr_rc rc = staged ? pg_upsert_prepare(d, err) : TR_OK;
+    if (rc == TR_OK)
+        rc = pg_ledger_insert(cx, d, &key, &class, err);
+    if (rc == TR_OK && staged)
+        rc = pg_upsert_stage(cx, &l, err);
+    if (rc == TR_OK)
+        rc = copy_row(cx, d, fit, err);
+    return rc == TR_OK && staged ? pg_upsert_run(cx, &l, &class, err) : rc;
+}
+
+static enum tr_rc check_table(const struct tr_ctx *cx, struct pg_dest *d,
+                              const struct tr_projection *p, bool write, struct tr_err *err)
+{
     struct pg_class class;
     struct pg_fit fit;
 
     enum tr_rc rc = pg_begin(cx, d, 10 * 1000, err);
     if (rc == TR_OK)
-        rc = pg_table_prepare(cx, d, &p, &fit, NULL, &class, err);
+        rc = pg_table_prepare(cx, d, p, &fit, NULL, &class, err);
     if (rc == TR_OK && write)
         rc = write_row(cx, d, &fit, err);
     pg_reset(d);
     return rc;
 }
 
-enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, struct tr_err *err)
+enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   size_t step, struct tr_err *err)
 {
     struct pg_dest *d = pg_dest_of(dest);
     enum tr_rc rc;
@@ -111,9 +110,9 @@ enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step, s
         pg_reset(d);
         return rc;
     case STEP_TABLE:
-        return check_table(cx, d, false, err);
+        return check_table(cx, d, p, false, err);
     case STEP_WRITE:
-        return check_table(cx, d, true, err);
+        return check_table(cx, d, p, true, err);
     default:
         return TR_OK;
     }

@@ -82,6 +82,15 @@ enum tr_rc loader_prepare(struct loader *l, const char *const *names)
                                  &l->err);
 }
 
+enum tr_rc loader_test(struct loader *l, enum tr_model model, size_t step)
+{
+    struct tr_ctx cx = loader_time(10000);
+    struct tr_projection p =
+        rows_projection_model(tr_schemas[model], tr_dest_postgres_ops.defaults[model]);
+
+    return l->dest->ops->test(&cx, l->dest, &p, step, &l->err);
+}
+
 enum tr_rc loader_begin(struct loader *l, const struct tr_key *key, bool careful,
                         struct tr_load **ret)
 {

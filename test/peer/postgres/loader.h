@@ -43,6 +43,8 @@ enum tr_rc loader_deliver(struct loader *l, const struct tr_key *key, const stru
 enum tr_rc loader_deliver_all(struct loader *l, const struct tr_key *key, const struct tr_batch *b);
 enum tr_rc loader_lookup(struct loader *l, const struct tr_key *key, int64_t ms,
                          enum tr_chunk_state *ret);
+/* A step of the connection's test, for an export of a model's default columns. */
+enum tr_rc loader_test(struct loader *l, enum tr_model model, size_t step);
 bool loader_noticed(const struct loader *l, const char *part);
 
 /* A TCP proxy in front of the server. Ends with proxy_stop. */

@@ -389,7 +389,6 @@ static void encryption_is_what_sslmode_asks_for(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         json_t *config = server_fresh();
-        struct tr_ctx cx = loader_time(10000);
 
         print_message("# %s\n", cases[i].name);
         (void)json_object_set_new(config, "host", json_string(cases[i].host));
@@ -397,10 +396,10 @@ static void encryption_is_what_sslmode_asks_for(void **state)
         if (cases[i].ca != NULL)
             (void)json_object_set_new(config, "ssl_root_cert", json_string(cases[i].ca));
         struct loader *l = loader_new(config);
-        enum tr_rc rc = l->dest->ops->test(&cx, l->dest, 0, &l->err);
+        enum tr_rc rc = loader_test(l, TR_MODEL_EVENTS, 0);
         assert_int_equal(rc, cases[i].want);
         if (rc == TR_OK) {
-            must(l->dest->ops->test(&cx, l->dest, 1, &l->err), l);
+            must(loader_test(l, TR_MODEL_EVENTS, 1), l);
             assert_string_equal(
                 server_ask("SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)"
                            " WHERE a.usename = '%U'"),
@@ -425,9 +424,8 @@ static void a_server_without_tls_is_refused(void **state)
     struct loader *l = loader_new(config);
     enum tr_rc rc = TR_OK;
     for (int i = 0; i < 100 && rc == TR_OK; i++) { /* until the reload has come through */
-        struct tr_ctx cx = loader_time(10000);
         tr_clock_sleep_us(50 * TR_US_PER_MS);
-        rc = l->dest->ops->test(&cx, l->dest, 0, &l->err);
+        rc = loader_test(l, TR_MODEL_EVENTS, 0);
     }
     server_do("ALTER SYSTEM RESET ssl");
     server_do("SELECT pg_reload_conf()");

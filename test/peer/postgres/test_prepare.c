@@ -272,6 +272,7 @@ static void the_test_steps_say_what_is_wrong(void **state)
         const char *name, *sql;
         size_t step;
         const char *id;
+        enum tr_model model;
     } steps[] = {
         { "no schema", "DROP SCHEMA %S", 2, "postgres.no_schema" },
         { "no right to create", "REVOKE CREATE ON SCHEMA %S FROM %U", 3,
@@ -283,6 +284,16 @@ static void the_test_steps_say_what_is_wrong(void **state)
           "CREATE TABLE %S.events (uuid text, event text CHECK (event = 'never'));"
           "GRANT INSERT ON %S.events TO %U",
           4, NULL },
+        { "a table of rows that change without a key",
+          "CREATE TABLE %S.events (team_id int, distinct_id text, person_id text, properties jsonb,"
+          " person_version bigint, person_distinct_id_version bigint, created_at timestamptz);"
+          "GRANT ALL ON %S.events TO %U",
+          3, "postgres.no_primary_key", TR_MODEL_PERSONS },
+        { "a version of a wrong type",
+          "CREATE TABLE %S.events (team_id int, distinct_id text, person_id text, properties jsonb,"
+          " person_version text, person_distinct_id_version bigint, created_at timestamptz,"
+          " PRIMARY KEY (team_id, distinct_id)); GRANT ALL ON %S.events TO %U",
+          3, "postgres.column_type", TR_MODEL_PERSONS },
     };
 
     (void)state;
@@ -292,8 +303,7 @@ static void the_test_steps_say_what_is_wrong(void **state)
         print_message("# %s\n", steps[i].name);
         server_do(steps[i].sql);
         for (size_t step = 0; step <= steps[i].step; step++) {
-            struct tr_ctx cx = loader_time(10000);
-            enum tr_rc rc = l->dest->ops->test(&cx, l->dest, step, &l->err);
+            enum tr_rc rc = loader_test(l, steps[i].model, step);
             if (step < steps[i].step) {
                 must(rc, l);
                 continue;
@@ -302,6 +312,23 @@ static void the_test_steps_say_what_is_wrong(void **state)
             assert_string_equal(l->err.id,
                                 steps[i].id == NULL ? tr_dest_rows_refused : steps[i].id);
         }
+        loader_free(l);
+    }
+}
+
+/* For every model, and as often as one likes: nothing is left behind. */
+static void the_test_steps_pass_for_every_model(void **state)
+{
+    (void)state;
+    for (int model = 0; model < TR_MODELS; model++) {
+        struct loader *l = loader_new(server_fresh());
+
+        for (int turn = 0; turn < 2; turn++)
+            for (size_t step = 0; l->dest->ops->tests[step].name != NULL; step++)
+                must(loader_test(l, (enum tr_model)model, step), l);
+        assert_string_equal(server_ask("SELECT count(*) FROM pg_class c JOIN pg_namespace n"
+                                       " ON n.oid = c.relnamespace WHERE n.nspname = '%S'"),
+                            "0");
         loader_free(l);
     }
 }
@@ -317,6 +344,7 @@ int main(void)
         cmocka_unit_test(many_may_create_at_once),
         cmocka_unit_test(a_table_that_appears_meanwhile_is_taken),
         cmocka_unit_test(the_test_steps_say_what_is_wrong),
+        cmocka_unit_test(the_test_steps_pass_for_every_model),
     };
     const char *why = server_connect();
 

@@ -135,12 +135,14 @@ static enum tr_rc fake_open(const struct tr_ctx *cx, const struct tr_conf *conf,
     return TR_OK;
 }
 
-static enum tr_rc fake_test(const struct tr_ctx *cx, struct tr_dest *dest, size_t step,
-                            struct tr_err *err)
+static enum tr_rc fake_test(const struct tr_ctx *cx, struct tr_dest *dest,
+                            const struct tr_projection *p, size_t step, struct tr_err *err)
 {
     struct fake_dest *d = (struct fake_dest *)(void *)dest;
 
     (void)cx;
+    if (p->schema->is_mutable && p->n == 2)
+        return tr_fail(err, TR_REFUSED, "fake.no_key", NULL, "the table has no key");
     if (step == 1 && strcmp(tr_conf_text(d->conf, "host"), "bad.example") == 0)
         return tr_fail(err, TR_REFUSED, "fake.no_rights", "grant INSERT", "the user may not write");
     return TR_OK;

@@ -711,8 +711,8 @@ static void a_path_through_a_file_is_refused(void **state)
     assert_int_equal(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), TR_REFUSED);
     assert_string_equal(err.id, "file.bad_path");
     assert_non_null(err.hint);
-    assert_int_equal(d->ops->test(&cx, d, 0, &err), TR_REFUSED);
-    assert_int_equal(d->ops->test(&cx, d, 1, &err), TR_REFUSED);
+    assert_int_equal(d->ops->test(&cx, d, NULL, 0, &err), TR_REFUSED);
+    assert_int_equal(d->ops->test(&cx, d, NULL, 1, &err), TR_REFUSED);
     d->ops->close(d);
     tr_conf_free(c);
 }
@@ -729,7 +729,7 @@ static void testing_a_folder_that_is_not_there_leaves_none(void **state)
     struct tr_conf *c = configure(path, "none");
     must(tr_dest_file_ops.open(&cx, c, &d, &err), &err);
     for (size_t i = 0; d->ops->tests[i].name != NULL; i++)
-        must(d->ops->test(&cx, d, i, &err), &err);
+        must(d->ops->test(&cx, d, NULL, i, &err), &err);
     (void)snprintf(path, sizeof(path), "%.500s/a", root);
     assert_int_not_equal(access(path, F_OK), 0);
     d->ops->close(d);
