@@ -12,7 +12,7 @@ static json_t *person_json(struct tr_store_person *p)
     json_t *properties = json_loadb(p->properties.p, p->properties.n, 0, NULL);
     if (properties == NULL) /* an integer beyond 64 bits: shown as near as a double comes */
         properties = json_loadb(p->properties.p, p->properties.n, JSON_DECODE_INT_AS_REAL, NULL);
-    json_t *ids = json_loadb(p->distinct_ids.p, p->distinct_ids.n, 0, NULL);
+    json_t *ids = json_loadb(p->distinct_ids.p, p->distinct_ids.n, JSON_ALLOW_NUL, NULL);
     struct tr_str raw = tr_buf_view(&p->properties);
     json_t *answer =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:b, s:o}", "id", api_json_uuid(&p->id),

@@ -2,7 +2,7 @@
 
 #include "base/utf8.h"
 
-enum { TEXT_MAX = 1 << 20, PROPERTIES_MAX = 1 << 30 };
+enum { TEXT_MAX = 1 << 30, PROPERTIES_MAX = 1 << 30 }; /* an event's size is the limit */
 
 void tr_groups_init(struct tr_groups *g, const struct tr_groups_ops *ops, void *keeper)
 {

@@ -8,7 +8,7 @@
 
 enum {
     COPY_MAX = 1 << 30,
-    ID_MAX = 1 << 20,
+    ID_MAX = 1 << 30,              /* an event's size is the limit */
     DELETED = 100,                 /* what a deletion adds to a version */
     UPGRADE_US = 60 * TR_US_PER_S, /* what a person who lends an event properties is older by */
     DISTINCT_ID_MAX = 200,         /* characters, as capture has it */
@@ -121,6 +121,7 @@ struct work {
     struct tr_person person;
     bool fresh;   /* it has never been seen in this life: its version is what it begins with */
     bool touched; /* something besides its properties changed */
+    bool trimmed;
 };
 
 /* A distinct id and what is known of it. */
@@ -197,21 +198,20 @@ static enum tr_rc keep(struct work *w, bool update, struct tr_err *err)
     struct tr_people *p = w->p;
     enum tr_props_change least =
         w->kind == KIND_OTHER || w->kind == KIND_GROUP ? TR_PROPS_CHANGED : TR_PROPS_NOISE;
-    bool trimmed = false;
     enum tr_rc rc = update ? tr_props_update(&p->props, w->f, err) : TR_OK;
 
     if (rc != TR_OK)
         return rc;
     if (!w->fresh && !w->touched && tr_props_change(&p->props) < least)
         return TR_OK;
-    rc = tr_props_write(&p->props, &w->person.properties, &trimmed, err);
+    rc = tr_props_write(&p->props, &w->person.properties, &w->trimmed, err);
     if (rc != TR_OK)
         return rc;
     if (!w->fresh)
         w->person.version++;
     w->person.changed_at = w->e->inserted_at;
     rc = p->ops->keep(p->keeper, w->e->project, &w->person, err);
-    if (rc == TR_OK && trimmed)
+    if (rc == TR_OK && w->trimmed)
         rc = p->ops->warn(p->keeper, w->e->project, "person_properties_trimmed", w->e->distinct_id,
                           (struct tr_str){ NULL, 0 }, w->e->inserted_at, err);
     return rc;
@@ -429,7 +429,7 @@ enum tr_rc tr_people_event(struct tr_people *p, const struct tr_event *e, const 
         return personless_event(&w, ret, err);
     enum tr_rc rc = full_event(&w, err);
     if (rc == TR_OK)
-        *ret = (struct tr_belongs){ .row = w.person.row };
+        *ret = (struct tr_belongs){ .row = w.person.row, .trimmed = w.trimmed };
     return rc;
 }
 

@@ -69,6 +69,7 @@ void tr_person_id(int32_t project, struct tr_str distinct_id, struct tr_uuid *re
 struct tr_belongs {
     int64_t row;
     bool bare;
+    bool trimmed; /* the same event again would change the person again */
 };
 
 /* Applies an event. TR_INTERNAL only: the keeper's failures, memory. */
@@ -78,7 +79,7 @@ TR_MUST_USE enum tr_rc tr_people_event(struct tr_people *p, const struct tr_even
 
 /* For keepers that want to look less: false when the event may do more than update the person of
  * its distinct id. Else a hash of all that matters for that update: when the person is as the last
- * event with the same hash left it, this one changes nothing. */
+ * event with the same hash left it, this one changes nothing, unless that one was trimmed. */
 bool tr_people_is_plain(const struct tr_event *e, const struct tr_facts *f, uint64_t *ret_hash);
 
 /* A person deletes a person; its distinct ids too or not. Nothing happens when it is not there. */

@@ -15,7 +15,11 @@ struct tr_props_member {
     bool once; /* new, by the event's own $set_once */
 };
 
-enum { TEXTS_MAX = 8 << 20, OUT_MAX = 1 << 30, FIRST_MEMBERS = 128 };
+enum {
+    TEXTS_MAX = 1 << 30 /* an event's size is the limit */,
+    OUT_MAX = 1 << 30,
+    FIRST_MEMBERS = 128
+};
 
 void tr_props_init(struct tr_props *p)
 {

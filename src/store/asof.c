@@ -302,11 +302,12 @@ enum tr_rc asof_sync(struct asof *a, struct tr_err *err)
 {
     bool any = false;
 
-    for (size_t i = 0;; i++) {
+    /* From the newest on: the oldest may go meanwhile. */
+    for (size_t i = 1;; i++) {
         struct asof_file *f = NULL;
         (void)pthread_mutex_lock(&a->lock);
-        if (i < a->n)
-            f = a->files[i];
+        if (i <= a->n)
+            f = a->files[a->n - i];
         if (f != NULL)
             (void)atomic_fetch_add(&f->refs, 1);
         (void)pthread_mutex_unlock(&a->lock);

@@ -105,8 +105,18 @@ TR_MUST_USE enum tr_rc asof_read(struct asof *a, uint64_t seq, size_t n, struct 
 /* A list for the journal record is there. */
 bool asof_has(struct asof *a, uint64_t seq);
 
-/* A person, appended to out: its id, then its properties. */
+/* Some bytes of a file that were read ahead; zeroed: none. */
+struct asof_window {
+    uint64_t file, at;
+    size_t n;
+    char *p; /* ASOF_WINDOW bytes, or NULL */
+};
+enum { ASOF_WINDOW = 64 << 10 };
+void asof_window_fini(struct asof_window *w);
+
+/* A person, appended to out: its id, then its properties. With a window (or NULL) persons that
+ * stand one behind the other cost few reads. */
 TR_MUST_USE enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref,
-                                   struct tr_buf *out, struct tr_err *err);
+                                   struct asof_window *w, struct tr_buf *out, struct tr_err *err);
 
 #endif

@@ -1,6 +1,7 @@
-/* What the last process left: lists of journal records that state.db has and that are not sealed
- * yet. Where a list of a later record comes, or something that is not whole, the rest was written
- * after the last sync and is made anew from the journal. */
+/* What former processes left: lists of journal records that state.db has and that are not sealed
+ * yet. Where in a file a list of a later record comes, or something that is not whole, the rest of
+ * that file was written after its last sync and was made anew from the journal, into a later file.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +63,7 @@ struct reading {
     struct asof_file *f;
     uint64_t end, applied_seq;
     struct tr_buf payload;
-    bool later; /* something was met that does not count */
+    bool later; /* something was met in the file that does not count */
 };
 
 /* The record at `at`; *ret_next == at: there is none that counts. */
@@ -145,7 +146,7 @@ enum tr_rc asof_recover(struct asof *a, uint64_t sealed_seq, uint64_t applied_se
 
         r.f = asof_file_new(list[i]);
         rc = r.f == NULL ? tr_fail_oom(err) : TR_OK;
-        if (rc == TR_OK && !r.later)
+        if (rc == TR_OK)
             rc = read_file(a, &r, err);
         if (rc == TR_OK && is_needed(r.f, sealed_seq)) {
             rc = asof_add_file(a, r.f, err);

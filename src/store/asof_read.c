@@ -1,5 +1,7 @@
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "os/file.h"
 #include "store/asof_priv.h"
@@ -82,8 +84,41 @@ enum tr_rc asof_read(struct asof *a, uint64_t seq, size_t n, struct asof_ref *re
     return TR_OK;
 }
 
-enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref, struct tr_buf *out,
-                       struct tr_err *err)
+void asof_window_fini(struct asof_window *w)
+{
+    free(w->p);
+    *w = (struct asof_window){ 0 };
+}
+
+/* The window moves on when something just behind it is asked for; where it stands alone, only that
+ * is read. A window may reach into what is written at the moment: whole records of persons that are
+ * referred to are not among that. */
+static enum tr_rc read_at(const struct asof_file *f, struct asof_window *w, uint64_t at, char *p,
+                          size_t n, struct tr_err *err)
+{
+    if (w == NULL || n > ASOF_WINDOW / 4)
+        return tr_file_pread_all(f->fd, p, n, (off_t)at, err);
+    bool same = w->file == f->id && w->n > 0;
+    if (!same || at < w->at || at + n > w->at + w->n) {
+        bool follows = same && at >= w->at && at < w->at + w->n + ASOF_WINDOW;
+        if (same && !follows)
+            return tr_file_pread_all(f->fd, p, n, (off_t)at, err);
+        if (w->p == NULL && (w->p = malloc(ASOF_WINDOW)) == NULL)
+            return tr_fail_oom(err);
+        ssize_t got = pread(f->fd, w->p, ASOF_WINDOW, (off_t)at);
+        w->n = 0;
+        if (got < 0 || (size_t)got < n) /* says what is wrong, or was interrupted */
+            return tr_file_pread_all(f->fd, p, n, (off_t)at, err);
+        w->file = f->id;
+        w->at = at;
+        w->n = (size_t)got;
+    }
+    memcpy(p, w->p + (at - w->at), n);
+    return TR_OK;
+}
+
+enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref, struct asof_window *w,
+                       struct tr_buf *out, struct tr_err *err)
 {
     uint64_t at = (uint64_t)ref.at8 * 8;
     size_t bytes = sizeof(struct asof_head) + sizeof(struct tr_uuid) + ref.n;
@@ -92,7 +127,7 @@ enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref, struct tr
 
     if (p == NULL)
         return tr_fail_oom(err);
-    if (tr_file_pread_all(f->fd, p, bytes, (off_t)at, err) != TR_OK)
+    if (read_at(f, w, at, p, bytes, err) != TR_OK)
         return tr_wrap(err, "asof/%s", f->name);
     memcpy(&h, p, sizeof(h));
     if (h.magic != ASOF_MAGIC || h.type != ASOF_PERSON || h.bytes != bytes - sizeof(h) ||

@@ -319,7 +319,8 @@ enum tr_rc derived_commit_through(struct derived *d, int64_t t, struct tr_err *e
     enum tr_rc rc = t <= atomic_load(&d->visible_through) ? TR_OK : catch_up(d, err);
     if (rc == TR_OK && t > atomic_load(&d->visible_through) && has_news(d))
         rc = commit(d, err);
-    if (rc == TR_OK && d->through > atomic_load(&d->visible_through))
+    /* Where more was applied than is committed, what is committed says how far one sees. */
+    if (rc == TR_OK && !has_news(d) && d->through > atomic_load(&d->visible_through))
         atomic_store(&d->visible_through, d->through);
     (void)pthread_mutex_unlock(&d->lock);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");

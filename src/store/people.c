@@ -19,8 +19,8 @@ struct look {
     bool found;
 };
 
-static enum tr_rc list_distinct_ids(struct state *s, int64_t row, struct tr_buf *out,
-                                    struct tr_err *err)
+static enum tr_rc list_distinct_ids(struct state *s, int32_t project, int64_t row,
+                                    struct tr_buf *out, struct tr_err *err)
 {
     sqlite3_stmt *q = s->sql[SQL_PERSON_IDS];
     bool more = true;
@@ -28,6 +28,7 @@ static enum tr_rc list_distinct_ids(struct state *s, int64_t row, struct tr_buf 
 
     tr_buf_ch(out, '[');
     (void)sqlite3_bind_int64(q, 1, row);
+    (void)sqlite3_bind_int64(q, 2, project);
     while (rc == TR_OK && more) {
         rc = store_sql_row(q, &more, err);
         if (rc != TR_OK || !more)
@@ -56,7 +57,7 @@ static enum tr_rc look(struct state *s, void *arg, struct tr_err *err)
     ret->is_identified = p.identified;
     ret->is_deleted = p.deleted;
     tr_buf_str(&ret->properties, p.properties);
-    rc = list_distinct_ids(s, p.row, &ret->distinct_ids, err);
+    rc = list_distinct_ids(s, l->project, p.row, &ret->distinct_ids, err);
     return rc == TR_OK && (ret->properties.failed || ret->distinct_ids.failed) ? tr_fail_oom(err)
                                                                                : rc;
 }

@@ -121,10 +121,10 @@ enum tr_rc tr_store_rows_next(struct tr_store_rows *r, struct tr_batch **ret, st
 {
     enum tr_rc rc = TR_OK;
 
-    tr_arena_reset(&r->texts);
-    r->texts_bytes = 0;
     r->batch.rows = 0;
     while (rc == TR_OK && r->batch.rows == 0 && !r->done) {
+        tr_arena_reset(&r->texts);
+        r->texts_bytes = 0;
         /* One look at the database, however many statements it takes. */
         rc = store_sql_exec(r->db, "BEGIN", err);
         if (rc == TR_OK)

@@ -139,7 +139,13 @@ static enum tr_rc read_list(struct scan *c, const struct record_head *h,
     }
     enum tr_rc rc = asof_read(&c->s->asof, h->seq, h->events, c->list, ret_file, err);
     *ret_gone = rc != TR_OK && atomic_load(&c->s->sealed_seq) >= h->seq;
-    return *ret_gone ? TR_OK : rc;
+    if (rc == TR_OK || *ret_gone)
+        return TR_OK;
+    /* What is derived was taken back, by a full disk for example, and is made again. */
+    if (h->seq > atomic_load(&c->s->asof.flushed_seq))
+        return tr_fail(err, TR_TRANSIENT, "store.not_applied", NULL,
+                       "journal record %" PRIu64 " is applied again at the moment", h->seq);
+    return rc;
 }
 
 static enum tr_rc add_number(struct scan *c, const struct asof_file *f, size_t i,

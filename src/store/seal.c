@@ -12,6 +12,8 @@ TR_COUNTER(sealed_events, "tailrace_store_sealed_events_total", "Events moved in
 TR_COUNTER(sealed_blocks, "tailrace_store_sealed_blocks_total", "Sealed blocks written.");
 TR_COUNTER(sealed_bytes, "tailrace_store_sealed_bytes_total", "Compressed bytes of sealed blocks.");
 
+enum { IDLE_SEALS = 6 /* passes without work, some seconds, before memory is given back */ };
+
 /* An event in the piece that is sealed. */
 struct place {
     int32_t project;
@@ -22,6 +24,15 @@ struct place {
     uint32_t file;
 };
 
+/* What one block is made of, and what made it. */
+struct making {
+    struct tr_buf raw;
+    struct who who;
+    uint32_t *numbers;
+    size_t cap;
+};
+
+/* Its memory serves the next piece, too, until nothing is due any more. */
 struct piece {
     struct tr_buf events;
     struct place *places;
@@ -30,9 +41,10 @@ struct piece {
     size_t cap_list;
     struct asof_file **files;
     size_t n_files;
-    uint64_t seq;    /* the last record */
+    uint64_t seq;    /* the last record; 0: none */
     int64_t through; /* everything below is in it */
     uint64_t records_bytes;
+    struct making making;
 };
 
 static enum tr_rc note(struct piece *p, size_t from, struct tr_err *err)
@@ -156,14 +168,6 @@ static int compare_places(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* What one block is made of, and what made it. */
-struct making {
-    struct tr_buf raw;
-    struct who who;
-    uint32_t *numbers;
-    size_t cap;
-};
-
 static enum tr_rc write_block(struct tr_store *s, const struct piece *p, size_t from, size_t to,
                               struct making *m, struct tr_err *err)
 {
@@ -218,23 +222,17 @@ static enum tr_rc fill_block(const struct tr_store *s, const struct piece *p, si
     return TR_OK;
 }
 
-static enum tr_rc write_blocks(struct tr_store *s, const struct piece *p, struct tr_err *err)
+static enum tr_rc write_blocks(struct tr_store *s, struct piece *p, struct tr_err *err)
 {
-    struct making m = { 0 };
     enum tr_rc rc = TR_OK;
 
-    tr_buf_init(&m.raw, BLOCK_MOST);
-    who_init(&m.who, BLOCK_MOST);
     for (size_t from = 0; from < p->n && rc == TR_OK;) {
         size_t to = from;
-        rc = fill_block(s, p, from, &m, &to, err);
+        rc = fill_block(s, p, from, &p->making, &to, err);
         if (rc == TR_OK)
-            rc = write_block(s, p, from, to, &m, err);
+            rc = write_block(s, p, from, to, &p->making, err);
         from = to;
     }
-    tr_buf_fini(&m.raw);
-    who_fini(&m.who);
-    free(m.numbers);
     return rc;
 }
 
@@ -275,23 +273,60 @@ static enum tr_rc seal_piece(struct tr_store *s, struct piece *p, struct tr_err 
     return blocks_checkpoint(&s->blocks, err);
 }
 
+static struct piece *piece_new(const struct tr_store *s)
+{
+    struct piece *p = calloc(1, sizeof(*p));
+
+    if (p == NULL)
+        return NULL;
+    tr_buf_init(&p->events, s->options.seal_bytes + BLOCK_MOST);
+    tr_buf_init(&p->making.raw, BLOCK_MOST);
+    who_init(&p->making.who, BLOCK_MOST);
+    return p;
+}
+
+static void piece_clear(struct piece *p)
+{
+    for (size_t i = 0; i < p->n_files; i++)
+        asof_file_unref(p->files[i]);
+    p->n_files = 0;
+    p->n = 0;
+    p->seq = p->records_bytes = 0;
+    tr_buf_clear(&p->events);
+}
+
+void store_seal_rest(struct tr_store *s)
+{
+    struct piece *p = s->piece;
+
+    if (p == NULL)
+        return;
+    piece_clear(p);
+    free(p->files);
+    free(p->list);
+    free(p->places);
+    tr_buf_fini(&p->events);
+    tr_buf_fini(&p->making.raw);
+    who_fini(&p->making.who);
+    free(p->making.numbers);
+    free(p);
+    s->piece = NULL;
+}
+
 static enum tr_rc seal_next(struct tr_store *s, struct tr_err *err)
 {
-    struct piece p = { 0 };
-
-    tr_buf_init(&p.events, s->options.seal_bytes + BLOCK_MOST);
+    if (s->piece == NULL)
+        s->piece = piece_new(s);
+    struct piece *p = s->piece;
+    if (p == NULL)
+        return tr_fail_oom(err);
     /* At once what it will be: growing would hold it twice. */
-    enum tr_rc rc = tr_buf_reserve(&p.events, s->options.seal_bytes + RECORD_BYTES) == NULL
+    enum tr_rc rc = tr_buf_reserve(&p->events, s->options.seal_bytes + RECORD_BYTES) == NULL
                         ? tr_fail_oom(err)
-                        : gather(s, &p, err);
-    if (rc == TR_OK && p.seq != 0)
-        rc = seal_piece(s, &p, err);
-    for (size_t i = 0; i < p.n_files; i++)
-        asof_file_unref(p.files[i]);
-    free(p.files);
-    free(p.list);
-    free(p.places);
-    tr_buf_fini(&p.events);
+                        : gather(s, p, err);
+    if (rc == TR_OK && p->seq != 0)
+        rc = seal_piece(s, p, err);
+    piece_clear(p);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "seal blocks");
 }
 
@@ -312,8 +347,12 @@ static bool due(struct tr_store *s)
 
 enum tr_rc store_seal(struct tr_store *s, struct tr_err *err)
 {
-    if (!due(s))
+    if (!due(s)) {
+        if (++s->idle_seals >= IDLE_SEALS)
+            store_seal_rest(s);
         return TR_OK;
+    }
+    s->idle_seals = 0;
     if (seal_next(s, err) != TR_OK)
         return err->rc;
     if (due(s) && atomic_load(&s->sealed_seq) < atomic_load(&s->asof.flushed_seq))

@@ -16,8 +16,8 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_PERSON_SET] = "UPDATE person SET created = ?2, version = ?3, changed = ?4, flags = ?5,"
                        " properties = ?6 WHERE id = ?1",
     [SQL_PERSON_IDS] =
-        "SELECT distinct_id FROM mapping WHERE person = ?1 AND person <> 0 AND deleted = 0"
-        " ORDER BY distinct_id LIMIT 1000",
+        "SELECT distinct_id FROM mapping WHERE person = ?1 AND person <> 0 AND project = ?2"
+        " AND distinct_id > '' AND deleted = 0 ORDER BY distinct_id LIMIT 1000",
     [SQL_MAPPING_GET] = "SELECT person, version, changed, deleted FROM mapping"
                         " WHERE project = ? AND distinct_id = ?",
     [SQL_MAPPING_PUT] = "REPLACE INTO mapping VALUES(?,?,?,?,?,?)",

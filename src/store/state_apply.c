@@ -87,7 +87,7 @@ static enum tr_rc people(struct state *s, const struct tr_event *e, const struct
     if (rc != TR_OK || who.row == 0)
         return rc;
     rc = state_person(s, e->project, who.row, ret, err);
-    if (rc == TR_OK && *ret != NULL && plain)
+    if (rc == TR_OK && *ret != NULL && plain && !who.trimmed)
         (*ret)->settled = hash;
     return rc;
 }

@@ -45,9 +45,12 @@ static enum tr_rc find_types(struct state *s, int32_t project, struct known_type
                              struct tr_err *err)
 {
     for (size_t i = 0; i < s->n_types; i++) {
-        *ret = &s->types[i];
-        if (s->types[i].project == project)
+        size_t at = (s->last_types + i) % s->n_types; /* mostly the same project again */
+        *ret = &s->types[at];
+        if (s->types[at].project == project) {
+            s->last_types = at;
             return TR_OK;
+        }
     }
     if (s->n_types == s->cap_types) {
         size_t cap = s->cap_types == 0 ? 16 : 2 * s->cap_types;

@@ -187,9 +187,10 @@ static enum tr_rc keep_person(void *state, int32_t project, struct tr_person *p,
         rc = add_person(s, project, p, false, &e, err);
     } else {
         rc = state_person(s, project, p->row, &e, err);
-        at_once = at_once || e->p.deleted;
-        if (rc == TR_OK)
+        if (rc == TR_OK) {
+            at_once = at_once || e->p.deleted;
             rc = change_person(s, &e, p, err);
+        }
     }
     return rc == TR_OK && at_once ? cache_write_one(&s->persons, &e->c, err) : rc;
 }

@@ -60,7 +60,7 @@ struct state {
     struct tr_groups groups;
     struct tr_session_room *session_room;
     struct known_types *types; /* of every project that was asked for */
-    size_t n_types, cap_types;
+    size_t last_types, n_types, cap_types;
     struct tr_buf text; /* what the last group or person view points into */
 };
 

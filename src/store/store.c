@@ -194,6 +194,7 @@ static void close_parts(struct tr_store *s)
     worker_fini(&s->keeper);
     worker_fini(&s->applier);
     worker_fini(&s->sealer);
+    store_seal_rest(s);
     free(s->dir);
     free(s);
 }

@@ -53,6 +53,8 @@ struct tr_store {
 
     pthread_t writer;
     struct store_worker keeper, applier, sealer;
+    struct piece *piece; /* the sealer's, as is idle_seals */
+    int idle_seals;
     atomic_uint_fast64_t seal_wanted; /* records up to here are to be sealed, whatever their age */
     int64_t clock_saved_at;           /* the keeper's */
 
@@ -98,6 +100,8 @@ TR_MUST_USE enum tr_rc store_keep(struct tr_store *s, struct tr_err *err);
 TR_MUST_USE enum tr_rc store_apply(struct tr_store *s, struct tr_err *err);
 /* Seals up to about seal_bytes of journal, when that is due. */
 TR_MUST_USE enum tr_rc store_seal(struct tr_store *s, struct tr_err *err);
+/* Frees what the sealer keeps for the next piece. */
+void store_seal_rest(struct tr_store *s);
 
 /* ---- identity.c: the files "store" and "clock" ---- */
 

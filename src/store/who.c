@@ -14,6 +14,7 @@ void who_init(struct who *w, size_t max_bytes)
 void who_fini(struct who *w)
 {
     free(w->slots);
+    asof_window_fini(&w->window);
     tr_buf_fini(&w->persons);
     *w = (struct who){ 0 };
 }
@@ -70,7 +71,7 @@ enum tr_rc who_add(struct who *w, const struct asof_file *f, struct asof_ref ref
     /* The id comes with the properties behind it: the length goes in between. */
     size_t start = w->persons.n;
     uint32_t n[2] = { ref.n, 0 };
-    if (asof_person(f, ref, &w->persons, err) != TR_OK)
+    if (asof_person(f, ref, &w->window, &w->persons, err) != TR_OK)
         return err == NULL ? TR_INTERNAL : err->rc;
     tr_buf_add(&w->persons, zeros, sizeof(zeros));
     tr_buf_add(&w->persons, zeros, ((ref.n + 7U) & ~7U) - ref.n);

@@ -10,6 +10,7 @@
 
 struct who {
     struct tr_buf persons;
+    struct asof_window window;
     size_t n;
     /* Where each came from, by a hash of it: */
     struct who_slot {

@@ -3,6 +3,7 @@
 import time
 import uuid
 
+import requests
 from harness import wait_for
 
 EXPORTS = "/api/projects/1/batch_exports/"
@@ -184,3 +185,18 @@ def test_a_table_is_named_as_its_model_and_tested_for_it(server, warehouse):
     refused = server.api("POST", EXPORTS, {"name": "x", "model": "persons", "destination": destination, "test": True},
                          expect=400)
     assert "ADD PRIMARY KEY" in refused["detail"]
+
+
+def test_ids_of_any_size_stop_nobody(make_server, warehouse):
+    """As large as the operator lets an event be, with an escape that makes a copy necessary."""
+    server = make_server("--max-event-bytes", "8MiB")
+    persons_export(server, warehouse)
+    token = server.capture_token()
+    long = "\\u0041" + "y" * 3_000_000
+    for properties in f'"$anon_distinct_id": "{long}"', f'"$groups": {{"{long}": "{long[:-9]}"}}', f'"alias": "{long}"':
+        event = "$create_alias" if "alias" in properties else "$identify"
+        body = f'{{"api_key": "{token}", "event": "{event}", "distinct_id": "a", "properties": {{{properties}}}}}'
+        assert requests.post(server.url + "/i/v0/e/", data=body, timeout=60).status_code == 200
+    send(server, {"event": "x", "distinct_id": "after", "properties": {"$set": {"n": 1}}})
+    wait_for(lambda: table(warehouse).get("after"), 60)
+    assert max(map(len, table(warehouse))) == 200

@@ -168,12 +168,14 @@ static enum tr_rc fit_type(const struct tr_column *from, const struct pg_column 
 static enum tr_rc check_version(const struct tr_column *from, const struct pg_column *to,
                                 enum tr_pgcopy_form form, struct tr_err *err)
 {
-    if (from->role != TR_ROLE_VERSION || form != TR_PGCOPY_TEXT)
+    bool rounded = form == TR_PGCOPY_TIMESTAMP && to->typmod >= 0 && to->typmod < 6;
+
+    if (from->role != TR_ROLE_VERSION || (form != TR_PGCOPY_TEXT && !rounded))
         return TR_OK;
     return tr_fail(err, TR_REFUSED, "postgres.column_type",
                    "change the column's type, or use another table",
                    "column %s of the table is %s: versions are compared, so it must be a number or "
-                   "a time",
+                   "a time with microseconds",
                    to->name, to->type_name);
 }
 
