@@ -77,6 +77,7 @@ enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes,
 {
     *d = (struct derived){ .dirty_most = cache_bytes / 4 * 3, .commit_us = commit_us };
     (void)pthread_mutex_init(&d->lock, NULL);
+    (void)pthread_mutex_init(&d->next, NULL);
     tr_buf_init(&d->prefix,
                 sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     tr_buf_init(&d->events, (size_t)RECORD_EVENT + RECORD_BYTES);
@@ -105,6 +106,7 @@ void derived_close(struct derived *d)
     tr_buf_fini(&d->events);
     free(d->path);
     (void)pthread_mutex_destroy(&d->lock);
+    (void)pthread_mutex_destroy(&d->next);
     *d = (struct derived){ 0 };
 }
 
@@ -289,6 +291,14 @@ static enum tr_rc catch_up(struct derived *d, struct tr_err *err)
     return rc;
 }
 
+/* Who waits holds `next`: whoever gave the lock away does not get it again before. */
+static void take(struct derived *d)
+{
+    (void)pthread_mutex_lock(&d->next);
+    (void)pthread_mutex_lock(&d->lock);
+    (void)pthread_mutex_unlock(&d->next);
+}
+
 /* The lock is given away between slices. */
 enum tr_rc derived_catch_up(struct derived *d, struct tr_err *err)
 {
@@ -298,7 +308,7 @@ enum tr_rc derived_catch_up(struct derived *d, struct tr_err *err)
 
     journal_position(d->journal, &end);
     while (rc == TR_OK && more) {
-        (void)pthread_mutex_lock(&d->lock);
+        take(d);
         more = d->applied_seq < end.last_seq;
         if (more)
             rc = apply_slice(d, &more, err);
@@ -315,7 +325,7 @@ enum tr_rc derived_commit_through(struct derived *d, int64_t t, struct tr_err *e
         return TR_OK;
     if (derived_catch_up(d, err) != TR_OK)
         return err->rc;
-    (void)pthread_mutex_lock(&d->lock);
+    take(d);
     enum tr_rc rc = t <= atomic_load(&d->visible_through) ? TR_OK : catch_up(d, err);
     if (rc == TR_OK && t > atomic_load(&d->visible_through) && has_news(d))
         rc = commit(d, err);
@@ -331,7 +341,7 @@ enum tr_rc derived_counts(struct derived *d, int32_t project, struct tr_range ra
 {
     if (derived_catch_up(d, err) != TR_OK)
         return err->rc;
-    (void)pthread_mutex_lock(&d->lock);
+    take(d);
     enum tr_rc rc = counts_gathered(d->counts) ? begin(d, err) : TR_OK;
     if (rc == TR_OK && counts_gathered(d->counts))
         rc = counts_write(d->counts, err);
@@ -351,7 +361,7 @@ enum tr_rc derived_use(struct derived *d,
 {
     if (derived_catch_up(d, err) != TR_OK)
         return err->rc;
-    (void)pthread_mutex_lock(&d->lock);
+    take(d);
     /* What is read into the cache may push out what has to be written. */
     enum tr_rc rc = begin(d, err);
     if (rc == TR_OK)

@@ -18,7 +18,7 @@
 
 struct derived {
     char *path;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock, next;
     sqlite3 *db;
     sqlite3_stmt *set_applied;
     struct journal *journal;
