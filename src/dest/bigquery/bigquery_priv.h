@@ -346,6 +346,8 @@ enum bq_row bq_row_add(struct bq_rows *r, const struct tr_batch *b, size_t i, st
 
 extern const struct tr_option bq_options[];
 enum tr_rc bq_conf_validate(const struct tr_conf *c, struct tr_err *err) TR_MUST_USE;
+/* iam_endpoint, which gets this server's own token, is named by the operator for that. */
+enum tr_rc bq_conf_check_iam(const struct tr_conf *c, struct tr_err *err) TR_MUST_USE;
 void bq_conf_target(const struct tr_conf *c, struct tr_buf *out);
 /* The key that the options hold; ret_has: there is one. ret is to be released on success. */
 TR_MUST_USE enum tr_rc bq_conf_key(const struct tr_conf *c, struct tr_google_key *ret,
@@ -458,7 +460,7 @@ TR_MUST_USE enum tr_rc bq_upload_open(const struct tr_ctx *cx, struct bq_upload 
 TR_MUST_USE enum tr_rc bq_upload_pieces(const struct tr_ctx *cx, struct bq_upload *u,
                                         struct tr_err *err);
 /* Sends the rest. ret: the job that was made, or (*ret_was_there) that existed under its id, then
- * without its contents. TR_AMBIGUOUS: nobody knows whether a job was made. */
+ * one that nothing is known of. TR_AMBIGUOUS: nobody knows whether a job was made. */
 TR_MUST_USE enum tr_rc bq_upload_finish(const struct tr_ctx *cx, struct bq_upload *u,
                                         struct bq_job *ret, bool *ret_was_there,
                                         struct tr_err *err);
