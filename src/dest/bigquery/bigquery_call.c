@@ -102,6 +102,7 @@ enum tr_rc bq_call(const struct tr_ctx *cx, struct bq_dest *d, const struct bq_c
     TR_CLEANUP(tr_wipe) struct tr_buf token;
     const char *url = c->url;
 
+    d->answer.status = 0; /* none yet: what a caller reads is never that of the call before */
     tr_buf_init(&token, TOKEN_MAX);
     if (ret_class != NULL)
         *ret_class = (struct bq_class){ .rc = TR_TRANSIENT };

@@ -258,8 +258,6 @@ static enum tr_rc commit_load(const struct tr_ctx *cx, struct bq_load *l, struct
     if (rc != TR_OK)
         return rc;
     bq_quota_count(&l->d->place, tr_clock_wall_us());
-    if (was_there) /* somebody was faster: by his job it goes */
-        bq_job_unknown(&l->job);
     return TR_OK;
 }
 
