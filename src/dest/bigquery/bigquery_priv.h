@@ -449,6 +449,7 @@ struct bq_upload {
     struct tr_buf left; /* bytes that have not arrived */
     uint64_t arrived;   /* bytes that have */
     char *session;      /* its address; NULL: not open */
+    bool is_ending;     /* the last piece may have been sent, and made the job */
 };
 
 void bq_upload_init(struct bq_upload *u, struct bq_dest *d);

@@ -241,6 +241,7 @@ enum tr_rc bq_upload_finish(const struct tr_ctx *cx, struct bq_upload *u, struct
     if (rc != TR_OK)
         return rc;
     TR_KILL_POINT("bq.before_last_piece");
+    u->is_ending = true;
     switch (send_piece(cx, u, u->left.n, true, &p)) {
     case ALL:
         TR_KILL_POINT("bq.job_made");
