@@ -217,6 +217,18 @@ def test_a_job_that_is_there_before_it_can_be_seen(server, bigquery):
     assert len(bigquery.fake.jobs_of("load")) == 1
 
 
+def test_tries_that_are_there_already_go_by_their_own_jobs(server, bigquery):
+    """Each upload makes its job and is answered with 409: no verdict is taken from the job before."""
+    bigquery.fake.refused_text = "poison"
+    export = export_to(server, bigquery)
+    send(server, [event(properties={"x": "poison"})])
+    ids = send(server, [event(i) for i in range(20)])
+    bigquery.fake.fault("PUT /upload/", do="lose_error", status=409, reason="duplicate", times=1000)
+    runs = delivered(server, export, server.backfill(export))
+    must_be_once(bigquery.uuids(), ids, ids)
+    assert sum(r["account"]["rejected"] for r in runs) == 1
+
+
 @pytest.mark.parametrize("how", ["killed", "given up"])
 def test_a_load_that_arrives_when_nobody_waits_for_it_any_more(make_server, bigquery, how):
     """The last piece is on its way for long: whoever asked for the job in the meantime did not find it."""

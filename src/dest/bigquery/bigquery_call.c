@@ -42,9 +42,11 @@ static enum tr_rc send(const struct tr_ctx *cx, struct bq_dest *d, const struct 
 {
     TR_CLEANUP(tr_wipe) struct tr_buf bearer;
     const char *headers[MORE + 2];
-    struct tr_http_call call = {
-        .method = c->method, .url = url, .headers = headers, .body = c->body
-    };
+    struct tr_http_call call = { .method = c->method,
+                                 .url = url,
+                                 .headers = headers,
+                                 .body = c->body,
+                                 .silence_us = c->silence_us };
     size_t n = 0;
 
     tr_buf_init(&bearer, HEADER_MAX);

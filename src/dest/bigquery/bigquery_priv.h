@@ -103,7 +103,7 @@ enum tr_rc bq_fail(const struct bq_class *c, const char *reason, const char *mes
 /* What becomes of a row that was streamed and did not go in. */
 enum bq_fate {
     BQ_FATE_AGAIN,   /* nothing is wrong with it */
-    BQ_FATE_REFUSED, /* its values: a reject */
+    BQ_FATE_REFUSED, /* its values ("invalid"): a reject */
     BQ_FATE_FAILED,  /* no row can go in now */
 };
 enum bq_fate bq_row_fate(const struct bq_said *said, struct bq_class *ret);
@@ -398,6 +398,7 @@ struct bq_call {
     struct tr_str body;  /* p == NULL: none */
     bool is_safe;        /* made twice it does no more than once: never AMBIGUOUS */
     int other_status;    /* that is no error either; 0: none */
+    int64_t silence_us;  /* see tr_http_call */
 };
 
 /* With a token, a new one when it was refused. TR_OK: d->answer is what came. ret_class, when not
