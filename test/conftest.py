@@ -120,7 +120,7 @@ class BigQuery:
     @property
     def args(self):
         """What the server must be started with."""
-        return ["--allow-hosts", self.fake.host]
+        return ["--allow-hosts", self.fake.host, "--iam-hosts", self.fake.host]
 
     def destination(self, **config):
         it = {"key_file": json.dumps(self.fake.key_file()), "dataset_id": self.dataset, "table_id": "events",

@@ -27,6 +27,8 @@ static const struct app_option {
     { "egress", TEXT, AT(egress), "any", 0, 0, "any, or public: connect to public addresses only" },
     { "allow-hosts", TEXT, AT(allow_hosts), "", 0, 0,
       "host or host:port, with commas: may be private, without TLS, stand in for Google's" },
+    { "iam-hosts", TEXT, AT(iam_hosts), "", 0, 0,
+      "likewise, for Google's IAM: hosts that this server's own identity may be shown to" },
     { "google-identity", TEXT, AT(google_identity), "", 0, 0,
       "key file, or metadata: whom BigQuery exports impersonate service accounts as" },
     { "loops", COUNT, AT(loops), "0", 0, 64, "network threads; 0: by the number of processors" },

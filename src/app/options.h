@@ -9,7 +9,7 @@
 
 struct app_options {
     const char *data, *listen, *trusted_proxies, *log_level;
-    const char *egress, *allow_hosts, *google_identity;
+    const char *egress, *allow_hosts, *iam_hosts, *google_identity;
     int64_t loops, workers, live_workers, api_workers;
     int64_t max_connections, max_header_bytes, drain_bytes;
     int64_t body_budget, inline_body_bytes, queue_bytes;

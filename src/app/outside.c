@@ -17,6 +17,8 @@ enum tr_rc app_set_egress(const struct app *a, struct tr_err *err)
                        "--egress: there are any and public, not '%.40s'", egress);
     if (tr_egress_set(public_only, a->o.allow_hosts, err) != TR_OK)
         return tr_wrap(err, "--allow-hosts");
+    if (tr_egress_set_iam(a->o.iam_hosts, err) != TR_OK)
+        return tr_wrap(err, "--iam-hosts");
     return TR_OK;
 }
 

@@ -31,7 +31,7 @@ struct tr_err {
     enum tr_rc rc;
     const char *id;        /* stable, static: "postgres.permission_denied" */
     const char *hint;      /* the way out, for a person; static text or NULL */
-    int64_t not_before_us; /* TR_THROTTLED: wall clock, microseconds UTC */
+    int64_t not_before_us; /* TR_THROTTLED, TR_AMBIGUOUS: wall clock, microseconds UTC; or 0 */
     char cause[256];       /* the innermost message: one line, no secrets, no trailing dot */
     char where[256];       /* "commit chunk 3 of run ..: ", grown by each layer */
 };

@@ -125,9 +125,11 @@ static enum tr_rc look_up_orphan(struct job *j, const struct tr_orphan *o, bool 
 {
     struct tr_ctx call = delivery_call(j->cx, DELIVERY_LOOKUP_S);
     struct tr_key key = delivery_key(j->d, j->export, o->generation, o->chunk.range);
+    const struct tr_dest_ops *ops =
+        tr_dest_for(tr_delivery_dest(j->d, j->export->dest_type), o->is_live);
     enum tr_chunk_state state = TR_CHUNK_ABSENT;
     struct tr_receipt receipt = { 0 };
-    enum tr_rc rc = j->ops->lookup(&call, j->dest, &key, &state, &receipt, err);
+    enum tr_rc rc = ops->lookup(&call, j->dest, &key, &state, &receipt, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "look up a chunk of an ended run");

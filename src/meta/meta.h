@@ -71,6 +71,7 @@ struct tr_orphan {
     struct tr_uuid run_id; /* whose it is */
     struct tr_range interval;
     uint32_t generation;
+    bool is_live; /* of that run: the ways of sending differ, and so do those of looking up */
     struct tr_chunk chunk;
 };
 

@@ -27,9 +27,9 @@ struct tr_retry tr_retry_after(const struct tr_err *err, uint32_t attempts, uint
 
     switch (err->rc) {
     case TR_TRANSIENT:
-    case TR_AMBIGUOUS:
     case TR_INTERNAL:
         return r;
+    case TR_AMBIGUOUS: /* its reason may be the same */
     case TR_THROTTLED: {
         /* A time long past or absent says nothing; one far away is not believed. */
         int64_t wait = err->not_before_us > now_us ? err->not_before_us - now_us : 0;

@@ -17,11 +17,15 @@ struct named_host {
     uint16_t port; /* 0: any */
 };
 
+struct named_hosts {
+    struct named_host host[HOSTS_MAX];
+    size_t n;
+};
+
 /* Written once at start, read by all. */
 static struct {
     bool public_only;
-    struct named_host hosts[HOSTS_MAX];
-    size_t n;
+    struct named_hosts any, iam;
 } egress;
 
 /* ---- URLs ---- */
@@ -123,33 +127,54 @@ static bool parse_named(struct tr_str text, struct named_host *ret)
     return memchr(host.p, '/', host.n) == NULL && copy_host(host, ret->host);
 }
 
-enum tr_rc tr_egress_set(bool public_only, const char *hosts, struct tr_err *err)
+static enum tr_rc parse_hosts(const char *hosts, struct named_hosts *ret, struct tr_err *err)
 {
-    struct named_host list[HOSTS_MAX] = { 0 };
+    struct named_hosts list = { .n = 0 };
     struct tr_str rest = tr_str_of(hosts == NULL || hosts[0] == '\0' ? NULL : hosts);
-    size_t n = 0;
 
     while (rest.p != NULL) {
         struct tr_str one = tr_str_trim(tr_str_cut(rest, ',', &rest));
-        if (n == HOSTS_MAX || !parse_named(one, &list[n]))
+        if (list.n == HOSTS_MAX || !parse_named(one, &list.host[list.n]))
             return tr_fail(err, TR_INVALID, "http.allow_hosts",
                            "write host or host:port, with commas between, 64 at most",
                            "\"%.*s\" cannot be read", TR_STR_ARGS(one));
-        n++;
+        list.n++;
     }
-    egress.public_only = public_only;
-    memcpy(egress.hosts, list, n * sizeof(list[0]));
-    egress.n = n;
+    *ret = list;
     return TR_OK;
+}
+
+enum tr_rc tr_egress_set(bool public_only, const char *hosts, struct tr_err *err)
+{
+    enum tr_rc rc = parse_hosts(hosts, &egress.any, err);
+
+    if (rc == TR_OK)
+        egress.public_only = public_only;
+    return rc;
+}
+
+enum tr_rc tr_egress_set_iam(const char *hosts, struct tr_err *err)
+{
+    return parse_hosts(hosts, &egress.iam, err);
+}
+
+static bool is_in(const struct named_hosts *list, const struct tr_url *url)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->host[i].host, url->host) == 0 &&
+            (list->host[i].port == 0 || list->host[i].port == url->port))
+            return true;
+    return false;
 }
 
 bool tr_egress_is_named(const struct tr_url *url)
 {
-    for (size_t i = 0; i < egress.n; i++)
-        if (strcmp(egress.hosts[i].host, url->host) == 0 &&
-            (egress.hosts[i].port == 0 || egress.hosts[i].port == url->port))
-            return true;
-    return false;
+    return is_in(&egress.any, url);
+}
+
+bool tr_egress_is_iam(const struct tr_url *url)
+{
+    return is_in(&egress.iam, url);
 }
 
 /* ---- addresses ---- */
@@ -229,7 +254,7 @@ enum tr_address tr_address_of(const struct sockaddr *sa)
 const char *tr_egress_refusal(const struct tr_url *url, const struct sockaddr *sa, bool metadata)
 {
     enum tr_address a = tr_address_of(sa);
-    bool named = tr_egress_is_named(url);
+    bool named = tr_egress_is_named(url) || tr_egress_is_iam(url);
 
     if (a == TR_ADDRESS_METADATA)
         return metadata ? NULL : "it is a link-local address or a cloud's metadata server";

@@ -33,8 +33,14 @@ TR_MUST_USE enum tr_rc tr_url_parse(const char *url, struct tr_url *ret, struct 
  * "http.allow_hosts" names what cannot be read; nothing is changed then. */
 TR_MUST_USE enum tr_rc tr_egress_set(bool public_only, const char *hosts, struct tr_err *err);
 
+/* hosts: likewise, those that may stand in for Google's IAM. They get this server's own token, so
+ * they are no part of the list above: what an export's options lead to may be anybody's. */
+TR_MUST_USE enum tr_rc tr_egress_set_iam(const char *hosts, struct tr_err *err);
+
 /* The operator named this host. */
 bool tr_egress_is_named(const struct tr_url *url);
+/* ..for IAM. */
+bool tr_egress_is_iam(const struct tr_url *url);
 
 enum tr_address {
     TR_ADDRESS_PUBLIC,

@@ -239,6 +239,15 @@ def test_hosts_must_be_named_by_the_operator(make_server, bigquery):
     assert "--allow-hosts" in answer["hint"]
 
 
+def test_the_servers_own_token_goes_to_hosts_of_iam_only(make_server, bigquery, operator):
+    server = make_server("--allow-hosts", bigquery.fake.host, "--google-identity", str(operator))
+    body = {"destination": impersonating(bigquery), "interval": "hour"}
+    answer = server.api("POST", EXPORTS, body, expect=400)
+    assert "iam_endpoint" in answer["detail"] and "--iam-hosts" in answer["hint"]
+    server.api("POST", f"{EXPORTS}run_test_step_new/", body | {"step": 1}, expect=400)
+    assert bigquery.fake.count(".") == 0
+
+
 def test_secrets_are_never_shown(server, bigquery):
     export = export_to(server, bigquery)
     key = bigquery.fake.key_file()["private_key"].split("\n")[5]
@@ -344,6 +353,18 @@ def test_an_account_of_somebody_else_is_not_used(make_server, bigquery, operator
     assert bigquery.rows() == [] and bigquery.table_resource() is None
     bigquery.fake.account.description = f"posthog:{organization}"
     wait_for(bigquery.rows, 40, 0.5)
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("interval", ["hour", "realtime"])
+def test_no_step_acts_as_an_account_of_somebody_else(make_server, bigquery, operator, interval):
+    server = make_server(*bigquery.args, "--google-identity", str(operator))
+    bigquery.fake.account.description = "exports of somebody else"
+    body = {"destination": impersonating(bigquery), "interval": interval}
+    for step in range(2, 7):
+        answer = server.api("POST", f"{EXPORTS}run_test_step_new/", body | {"step": step})
+        assert answer["status"] == "Failed" and answer["reason"] == "google.not_owner", answer
+    assert bigquery.fake.count("generateAccessToken|/bigquery/") == 0 and bigquery.tables() == {}
     assert server.stop() == 0
 
 

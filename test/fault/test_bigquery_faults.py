@@ -217,6 +217,18 @@ def test_a_job_that_is_there_before_it_can_be_seen(server, bigquery):
     assert len(bigquery.fake.jobs_of("load")) == 1
 
 
+def test_tries_that_are_there_already_go_by_their_own_jobs(server, bigquery):
+    """Each upload makes its job and is answered with 409: no verdict is taken from the job before."""
+    bigquery.fake.refused_text = "poison"
+    export = export_to(server, bigquery)
+    send(server, [event(properties={"x": "poison"})])
+    ids = send(server, [event(i) for i in range(20)])
+    bigquery.fake.fault("PUT /upload/", do="lose_error", status=409, reason="duplicate", times=1000)
+    runs = delivered(server, export, server.backfill(export))
+    must_be_once(bigquery.uuids(), ids, ids)
+    assert sum(r["account"]["rejected"] for r in runs) == 1
+
+
 @pytest.mark.parametrize("how", ["killed", "given up"])
 def test_a_load_that_arrives_when_nobody_waits_for_it_any_more(make_server, bigquery, how):
     """The last piece is on its way for long: whoever asked for the job in the meantime did not find it."""
@@ -235,6 +247,34 @@ def test_a_load_that_arrives_when_nobody_waits_for_it_any_more(make_server, bigq
     must_be_once(bigquery.uuids(), ids, ids)
     assert len(bigquery.fake.jobs_of("fence")) == (how == "killed")
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("status, later", [(401, "loads"), (403, "loads"), (403, "streams")])
+@pytest.mark.parametrize("when", ["the answer was lost", "the job runs"])
+def test_a_key_that_is_revoked_after_the_last_piece(server, bigquery, status, later, when):
+    """The job does well and nobody may ask for it: what another run delivers later is not the same again."""
+    reason = "authError" if status == 401 else "accessDenied"
+    export = export_to(server, bigquery)
+    old = send(server, [event(i) for i in range(50)])
+    if when == "the job runs":
+        bigquery.fake.job_faults.append({"what": "load", "pending_seconds": 2})
+    else:
+        bigquery.fake.fault("PUT /upload/", do="lose")
+        bigquery.fake.fault("PUT /upload/", status=status, reason=reason, times=1000)
+    bigquery.fake.fault("GET .*/jobs/", status=status, reason=reason, skip=1, times=1000)
+    failed = server.backfilled(export, server.backfill(export), 40)
+    assert failed["status"] == "Failed"
+    assert bigquery.fake.count("GET .*/jobs/") < 20  # nobody spins
+    wait_for(lambda: all(bigquery.fake.state_of(j) == "DONE" for j in bigquery.fake.jobs_of("load")), 20)
+    assert len(bigquery.rows()) == 50
+    bigquery.fake.faults.clear()
+    new = send(server, [event(i) for i in range(30)])
+    if later == "loads":
+        delivered(server, export, server.backfill(export, start="2026-02-01T00:00:00Z"))
+    else:
+        server.api("PATCH", f"/api/projects/1/batch_exports/{export['id']}/", {"interval": "realtime"})
+        wait_for(lambda: new <= set(bigquery.uuids()), 30)
+    must_be_once(bigquery.uuids(), old | new, old | new)
 
 
 def test_a_table_that_is_dropped_in_the_middle_is_made_again(server, bigquery):

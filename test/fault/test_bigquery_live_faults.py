@@ -59,6 +59,16 @@ def test_rows_whose_answers_are_lost(server, bigquery, do, status, reason):
     assert fault["met"] == 4
 
 
+def test_an_answer_that_does_not_come_is_not_waited_for_until_rows_are_forgotten(server, bigquery):
+    live(server, bigquery)
+    all_there(bigquery, first := send(server, [event()]))
+    slow = bigquery.fake.fault("insertAll", do="delay", seconds=30)
+    ids = first | send(server, [event(i) for i in range(20)])
+    all_there(bigquery, ids, 24)
+    wait_for(lambda: slow.get("ended"), 30)
+    all_there(bigquery, ids)
+
+
 @pytest.mark.parametrize("request_", ["POST /token", "GET .*/datasets/exports$", "GET .*/tables/events$", "POST .*/tables$"])
 @pytest.mark.parametrize("do", ["lose", "error"])
 def test_what_comes_before_the_first_row_fails(server, bigquery, request_, do):

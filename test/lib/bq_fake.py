@@ -461,7 +461,7 @@ class BigQueryFake(GoogleStub):
         table.loads += 1
         if table.loads > self.loads_a_day:
             raise error(403, "quotaExceeded", "Quota exceeded: Your table exceeded quota for imports or query appends "
-                        "per table. For more information, see load jobs per table")
+                        "per table. For more information, see https://cloud.google.com/bigquery/docs/troubleshoot-quotas")
         self.load_lines(job, table, int(conf.get("maxBadRecords", 0)))
 
     def load_lines(self, job, table, max_bad):

@@ -64,7 +64,9 @@ static enum tr_rc set_up(struct bq_dest *d, struct tr_err *err)
     const char *iam = tr_conf_text(d->conf, "iam_endpoint");
     bool has_key = false;
 
-    enum tr_rc rc = bq_conf_key(d->conf, &d->key, &has_key, err);
+    enum tr_rc rc = bq_conf_check_iam(d->conf, err);
+    if (rc == TR_OK)
+        rc = bq_conf_key(d->conf, &d->key, &has_key, err);
     if (rc != TR_OK)
         return rc;
     d->api = endpoint(d->conf, "api_endpoint", BQ_API);

@@ -42,9 +42,11 @@ static enum tr_rc send(const struct tr_ctx *cx, struct bq_dest *d, const struct 
 {
     TR_CLEANUP(tr_wipe) struct tr_buf bearer;
     const char *headers[MORE + 2];
-    struct tr_http_call call = {
-        .method = c->method, .url = url, .headers = headers, .body = c->body
-    };
+    struct tr_http_call call = { .method = c->method,
+                                 .url = url,
+                                 .headers = headers,
+                                 .body = c->body,
+                                 .silence_us = c->silence_us };
     size_t n = 0;
 
     tr_buf_init(&bearer, HEADER_MAX);
@@ -102,6 +104,7 @@ enum tr_rc bq_call(const struct tr_ctx *cx, struct bq_dest *d, const struct bq_c
     TR_CLEANUP(tr_wipe) struct tr_buf token;
     const char *url = c->url;
 
+    d->answer.status = 0; /* none yet: what a caller reads is never that of the call before */
     tr_buf_init(&token, TOKEN_MAX);
     if (ret_class != NULL)
         *ret_class = (struct bq_class){ .rc = TR_TRANSIENT };

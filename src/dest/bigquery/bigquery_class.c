@@ -50,14 +50,23 @@ static const struct rule rules[] = {
       { TR_THROTTLED, BQ_ELSE, "bigquery.rate_limited", NULL, 15 } },
     { ANY,
       "quotaExceeded",
-      "partition",
+      "Number of partition modifications",
+      { TR_THROTTLED, BQ_ELSE, "bigquery.partition_quota",
+        "BigQuery takes so many modifications of partitions a table and day: use a longer "
+        "interval, "
+        "larger chunks, or a table that is partitioned by month; what waits goes on when the quota "
+        "comes back",
+        1800 } },
+    { ANY,
+      "quotaExceeded",
+      "Too many partitions",
       { TR_REFUSED, BQ_ELSE, "bigquery.too_many_partitions",
         "a table holds 10,000 partitions: lower days_past and days_future, or use a table that is "
         "partitioned by month",
         0 } },
     { ANY,
       "quotaExceeded",
-      "imports per table",
+      "imports or query appends",
       { TR_THROTTLED, BQ_ELSE, "bigquery.load_quota",
         "BigQuery takes 1,500 loads a table and day: use a longer interval, or another table; what "
         "waits goes on when the quota comes back",
@@ -118,6 +127,14 @@ static const struct rule rules[] = {
       "bigquery.tables.delete",
       { TR_REFUSED, BQ_DENIED, "bigquery.permission_denied",
         ROLE_EDITOR "bigquery.tables.delete (for models whose rows change)", 0 } },
+    { ANY,
+      "accessDenied",
+      "bigquery.jobs.get",
+      { TR_REFUSED, BQ_DENIED, "bigquery.permission_denied",
+        "the job is another account's, as after a change of the key: grant the new account "
+        "bigquery.jobs.get (BigQuery Resource Viewer on the project), or go back to the old one "
+        "until this run is through",
+        0 } },
     { ANY,
       "accessDenied",
       "VPC Service Controls",
@@ -302,7 +319,7 @@ enum bq_fate bq_row_fate(const struct bq_said *said, struct bq_class *ret)
     *ret = bq_classify(BQ_IN_CALL, 200, said->reason, said->message);
     if (ret->rc == TR_TRANSIENT)
         return BQ_FATE_AGAIN;
-    return ret->rc == TR_THROTTLED ? BQ_FATE_FAILED : BQ_FATE_REFUSED;
+    return strcmp(said->reason, "invalid") == 0 ? BQ_FATE_REFUSED : BQ_FATE_FAILED;
 }
 
 enum tr_rc bq_fail(const struct bq_class *c, const char *reason, const char *message,

@@ -159,24 +159,46 @@ static enum tr_rc check_table(const char *id, struct tr_err *err)
     return TR_OK;
 }
 
-static enum tr_rc check_endpoint(const struct tr_conf *c, const char *name, struct tr_err *err)
+static enum tr_rc check_url(const char *name, const char *url, struct tr_url *ret,
+                            struct tr_err *err)
 {
-    const char *url = given(c, name);
-    struct tr_url u;
-
-    if (url == NULL)
-        return TR_OK;
-    if (tr_url_parse(url, &u, err) != TR_OK)
+    if (tr_url_parse(url, ret, err) != TR_OK)
         return tr_wrap(err, "%s", name);
     if (strchr(url, '?') != NULL || strchr(url, '#') != NULL)
         return tr_fail(err, TR_INVALID, "bigquery.option", "write it as https://host:port",
                        "%s holds a query", name);
-    if (!tr_egress_is_named(&u))
-        return tr_fail(err, TR_REFUSED, "bigquery.endpoint",
-                       "leave it out; another host must be named by the operator with "
-                       "--allow-hosts",
-                       "%s leads to %s, which is not Google's own", name, u.host);
     return TR_OK;
+}
+
+static enum tr_rc check_api(const struct tr_conf *c, struct tr_err *err)
+{
+    const char *url = given(c, "api_endpoint");
+    struct tr_url u;
+
+    if (url == NULL)
+        return TR_OK;
+    enum tr_rc rc = check_url("api_endpoint", url, &u, err);
+    if (rc == TR_OK && !tr_egress_is_named(&u))
+        rc = tr_fail(err, TR_REFUSED, "bigquery.endpoint",
+                     "leave it out; another host must be named by the operator with --allow-hosts",
+                     "api_endpoint leads to %s, which is not Google's own", u.host);
+    return rc;
+}
+
+enum tr_rc bq_conf_check_iam(const struct tr_conf *c, struct tr_err *err)
+{
+    const char *url = given(c, "iam_endpoint");
+    struct tr_url u;
+
+    if (url == NULL)
+        return TR_OK;
+    enum tr_rc rc = check_url("iam_endpoint", url, &u, err);
+    if (rc == TR_OK && !tr_egress_is_iam(&u))
+        rc = tr_fail(err, TR_REFUSED, "bigquery.endpoint",
+                     "leave it out; another host of IAM must be named by the operator with "
+                     "--iam-hosts",
+                     "iam_endpoint leads to %s, which is not Google's own", u.host);
+    return rc;
 }
 
 /* ---- who ---- */
@@ -276,8 +298,8 @@ enum tr_rc bq_conf_validate(const struct tr_conf *c, struct tr_err *err)
     if (rc == TR_OK)
         rc = check_table(tr_conf_text(c, "table_id"), err);
     if (rc == TR_OK)
-        rc = check_endpoint(c, "api_endpoint", err);
-    return rc == TR_OK ? check_endpoint(c, "iam_endpoint", err) : rc;
+        rc = check_api(c, err);
+    return rc == TR_OK ? bq_conf_check_iam(c, err) : rc;
 }
 
 /* Another host than Google's is another service, and its tables are others. */

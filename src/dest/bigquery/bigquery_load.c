@@ -196,6 +196,17 @@ static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *load,
 
 /* ---- commit ---- */
 
+/* A failure when the chunk's job may have been made: it may do well yet, so the chunk is looked up
+ * before anything else becomes of it. The reason stays. */
+static enum tr_rc leave_open(enum tr_rc rc, struct tr_err *err)
+{
+    if (rc == TR_OK || rc == TR_CANCELLED)
+        return rc;
+    if (err != NULL)
+        err->rc = TR_AMBIGUOUS;
+    return TR_AMBIGUOUS;
+}
+
 /* Counts that changed after the upload was opened go into a job of their own, before the load can
  * be made. */
 static enum tr_rc keep_counts(const struct tr_ctx *cx, struct bq_load *l, struct tr_err *err)
@@ -256,10 +267,8 @@ static enum tr_rc commit_load(const struct tr_ctx *cx, struct bq_load *l, struct
     enum tr_rc rc = end_upload(cx, l, &was_there, err);
 
     if (rc != TR_OK)
-        return rc;
+        return l->up.is_ending ? leave_open(rc, err) : rc;
     bq_quota_count(&l->d->place, tr_clock_wall_us());
-    if (was_there) /* somebody was faster: by his job it goes */
-        bq_job_unknown(&l->job);
     return TR_OK;
 }
 
@@ -291,12 +300,12 @@ static enum tr_rc settle(const struct tr_ctx *cx, struct bq_load *l, struct tr_r
     enum tr_rc rc = bq_job_wait(cx, l->d, l->id, &l->job, err);
 
     if (rc != TR_OK)
-        return rc;
+        return leave_open(rc, err);
     if (bq_job_is_dead(&l->job))
         return bq_job_fail(&l->job, NULL, err);
     TR_KILL_POINT("bq.job_done");
     if (l->swallow || strcmp(l->job.attempt, l->attempt) != 0)
-        return bq_job_receipt(cx, l->d, l->id, &l->job, ret, err);
+        return leave_open(bq_job_receipt(cx, l->d, l->id, &l->job, ret, err), err);
     *ret = (struct tr_receipt){
         .delivered = l->job.is_load ? l->job.output_rows : l->counts.delivered,
         .rejected = l->counts.rejected,

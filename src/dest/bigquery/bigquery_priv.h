@@ -103,7 +103,7 @@ enum tr_rc bq_fail(const struct bq_class *c, const char *reason, const char *mes
 /* What becomes of a row that was streamed and did not go in. */
 enum bq_fate {
     BQ_FATE_AGAIN,   /* nothing is wrong with it */
-    BQ_FATE_REFUSED, /* its values: a reject */
+    BQ_FATE_REFUSED, /* its values ("invalid"): a reject */
     BQ_FATE_FAILED,  /* no row can go in now */
 };
 enum bq_fate bq_row_fate(const struct bq_said *said, struct bq_class *ret);
@@ -346,6 +346,8 @@ enum bq_row bq_row_add(struct bq_rows *r, const struct tr_batch *b, size_t i, st
 
 extern const struct tr_option bq_options[];
 enum tr_rc bq_conf_validate(const struct tr_conf *c, struct tr_err *err) TR_MUST_USE;
+/* iam_endpoint, which gets this server's own token, is named by the operator for that. */
+enum tr_rc bq_conf_check_iam(const struct tr_conf *c, struct tr_err *err) TR_MUST_USE;
 void bq_conf_target(const struct tr_conf *c, struct tr_buf *out);
 /* The key that the options hold; ret_has: there is one. ret is to be released on success. */
 TR_MUST_USE enum tr_rc bq_conf_key(const struct tr_conf *c, struct tr_google_key *ret,
@@ -396,6 +398,7 @@ struct bq_call {
     struct tr_str body;  /* p == NULL: none */
     bool is_safe;        /* made twice it does no more than once: never AMBIGUOUS */
     int other_status;    /* that is no error either; 0: none */
+    int64_t silence_us;  /* see tr_http_call */
 };
 
 /* With a token, a new one when it was refused. TR_OK: d->answer is what came. ret_class, when not
@@ -447,6 +450,7 @@ struct bq_upload {
     struct tr_buf left; /* bytes that have not arrived */
     uint64_t arrived;   /* bytes that have */
     char *session;      /* its address; NULL: not open */
+    bool is_ending;     /* the last piece may have been sent, and made the job */
 };
 
 void bq_upload_init(struct bq_upload *u, struct bq_dest *d);
@@ -458,7 +462,7 @@ TR_MUST_USE enum tr_rc bq_upload_open(const struct tr_ctx *cx, struct bq_upload 
 TR_MUST_USE enum tr_rc bq_upload_pieces(const struct tr_ctx *cx, struct bq_upload *u,
                                         struct tr_err *err);
 /* Sends the rest. ret: the job that was made, or (*ret_was_there) that existed under its id, then
- * without its contents. TR_AMBIGUOUS: nobody knows whether a job was made. */
+ * one that nothing is known of. TR_AMBIGUOUS: nobody knows whether a job was made. */
 TR_MUST_USE enum tr_rc bq_upload_finish(const struct tr_ctx *cx, struct bq_upload *u,
                                         struct bq_job *ret, bool *ret_was_there,
                                         struct tr_err *err);

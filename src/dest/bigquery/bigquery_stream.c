@@ -22,6 +22,7 @@ TR_COUNTER(again, "tailrace_bigquery_streamed_again_total",
 
 enum {
     TEXT_MAX = BQ_INSERT_BYTES + BQ_ROW_BYTES + (32 << 20), /* the last row may be any */
+    SILENCE_S = 15, /* rows are recognised for a minute: soon enough to send them again */
     KEEP_BYTES = 3 * BQ_INSERT_BYTES, /* a row that was larger gives its memory back */
 };
 
@@ -77,9 +78,17 @@ static void reject(struct stream *s, const struct tr_batch *b, size_t row, const
 enum tr_rc bq_stream_send(const struct tr_ctx *cx, struct bq_dest *d, const char *table,
                           struct bq_class *ret_class, struct tr_err *err)
 {
+    struct bq_call c = { .method = "POST",
+                         .more = { "Content-Type: application/json; charset=UTF-8" },
+                         .body = tr_buf_view(&d->body),
+                         .is_safe = true,
+                         .silence_us = SILENCE_S * TR_US_PER_S };
+
+    if (d->body.failed)
+        return tr_fail_oom(err);
     bq_table_url(d, table);
     tr_buf_z(&d->url, "/insertAll");
-    return bq_post(cx, d, true, ret_class, err);
+    return bq_call(cx, d, &c, ret_class, err);
 }
 
 /* What is said of the rows of one request. */

@@ -256,28 +256,33 @@ static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d,
     return rc;
 }
 
-static enum tr_rc run_step(const struct tr_ctx *cx, struct bq_dest *d,
-                           const struct tr_projection *p, size_t step, put_row *put,
-                           struct tr_err *err)
+/* Those that act as the account: never as one of somebody else, whichever steps went before. */
+static enum tr_rc act(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_projection *p,
+                      size_t step, put_row *put, struct tr_err *err)
 {
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = tr_google_owner_check(cx, d->http, &d->who, err);
 
-    switch (step) {
-    case STEP_TOKEN:
-        return d->who.key != NULL ? check_token(cx, d, err) : tr_google_own_check(cx, d->http, err);
-    case STEP_IMPERSONATE:
-        return d->who.key != NULL ? TR_OK : check_token(cx, d, err);
-    case STEP_OWNER:
-        return tr_google_owner_check(cx, d->http, &d->who, err);
-    case STEP_PROJECT:
+    if (rc != TR_OK || step == STEP_OWNER)
+        return rc;
+    if (step == STEP_PROJECT)
         return check_project(cx, d, err);
-    default:
-        break;
-    }
     rc = bq_dataset_read(cx, d, NULL, err);
     if (rc != TR_OK || step == STEP_DATASET)
         return rc;
     return step == STEP_TABLE ? check_table(cx, d, p, err) : check_load(cx, d, p, put, err);
+}
+
+static enum tr_rc run_step(const struct tr_ctx *cx, struct bq_dest *d,
+                           const struct tr_projection *p, size_t step, put_row *put,
+                           struct tr_err *err)
+{
+    bool has_key = d->who.key != NULL;
+
+    if (step == STEP_TOKEN)
+        return has_key ? check_token(cx, d, err) : tr_google_own_check(cx, d->http, err);
+    if (step == STEP_IMPERSONATE)
+        return has_key ? TR_OK : check_token(cx, d, err);
+    return act(cx, d, p, step, put, err);
 }
 
 enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,

@@ -215,10 +215,12 @@ enum tr_rc bq_upload_pieces(const struct tr_ctx *cx, struct bq_upload *u, struct
 /* ---- the end ---- */
 
 /* The last piece was not answered by a job: is there one? */
-static enum tr_rc fail_finish(const struct put *p, bool *ret_was_there, struct tr_err *err)
+static enum tr_rc fail_finish(const struct put *p, struct bq_job *ret, bool *ret_was_there,
+                              struct tr_err *err)
 {
     if (p->class.about == BQ_THERE) {
         *ret_was_there = true;
+        bq_job_unknown(ret);
         return TR_OK;
     }
     enum tr_rc rc = give(p, err);
@@ -239,6 +241,7 @@ enum tr_rc bq_upload_finish(const struct tr_ctx *cx, struct bq_upload *u, struct
     if (rc != TR_OK)
         return rc;
     TR_KILL_POINT("bq.before_last_piece");
+    u->is_ending = true;
     switch (send_piece(cx, u, u->left.n, true, &p)) {
     case ALL:
         TR_KILL_POINT("bq.job_made");
@@ -248,7 +251,7 @@ enum tr_rc bq_upload_finish(const struct tr_ctx *cx, struct bq_upload *u, struct
         return tr_fail(err, TR_AMBIGUOUS, "bigquery.job_unknown", NULL,
                        "BigQuery's answer to the upload is no job");
     case FAILED:
-        return fail_finish(&p, ret_was_there, err);
+        return fail_finish(&p, ret, ret_was_there, err);
     case SOME:
         break;
     }

@@ -227,7 +227,8 @@ enum tr_rc engine_schedule(struct engine *e, int64_t *ret_next, struct tr_err *e
     }
     if (rc == TR_OK)
         rc = gauge_behind(e, now, err);
-    engine_need_live(e, live);
+    /* one at least: an export that is not in real time any more may have left runs that are */
+    engine_need_live(e, live == 0 ? 1 : live);
     if (made)
         engine_runs_made(e);
     *ret_next = next;

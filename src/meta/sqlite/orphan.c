@@ -31,13 +31,13 @@ static enum tr_rc collect(struct tr_meta *meta, const struct tr_run *run, uint64
         return rc;
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(
-        tx.m,
-        "SELECT c.run_id, r.lo, r.hi, r.generation, c.n, c.target, c.lo, c.hi, c.state, c.rows,"
-        " c.stored, c.elsewhere, c.selected, c.excluded, c.delivered, c.already_there,"
-        " c.rejected, c.repaired, c.bytes"
-        " FROM chunk c JOIN run r ON r.id = c.run_id AND r.state >= 3"
-        " WHERE c.export_id = ? AND c.target = ? AND c.published = 0 AND c.state > 0"
-        " AND c.run_id <> ? AND c.hi > ? AND c.lo < ? ORDER BY c.lo");
+        tx.m, "SELECT c.run_id, r.lo, r.hi, r.generation, r.is_live, c.n, c.target, c.lo, c.hi, "
+              "c.state, c.rows,"
+              " c.stored, c.elsewhere, c.selected, c.excluded, c.delivered, c.already_there,"
+              " c.rejected, c.repaired, c.bytes"
+              " FROM chunk c JOIN run r ON r.id = c.run_id AND r.state >= 3"
+              " WHERE c.export_id = ? AND c.target = ? AND c.published = 0 AND c.state > 0"
+              " AND c.run_id <> ? AND c.hi > ? AND c.lo < ? ORDER BY c.lo");
     sql_id(&q, &run->export_id);
     sql_int(&q, (int64_t)target);
     sql_id(&q, &run->id);
@@ -51,6 +51,7 @@ static enum tr_rc collect(struct tr_meta *meta, const struct tr_run *run, uint64
         o->interval.lo = sql_get_int(&q);
         o->interval.hi = sql_get_int(&q);
         o->generation = (uint32_t)sql_get_int(&q);
+        o->is_live = sql_get_int(&q) != 0;
         o->chunk.n = (uint32_t)sql_get_int(&q);
         o->chunk.target = (uint64_t)sql_get_int(&q);
         o->chunk.range.lo = sql_get_int(&q);

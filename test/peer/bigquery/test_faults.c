@@ -112,6 +112,35 @@ static void a_definite_refusal_is_one(void **state)
     assert_int_equal(ask(), TR_CHUNK_ABSENT);
 }
 
+/* The job was made, its answer lost, and then the account was locked out. */
+static void a_refusal_at_the_end_leaves_it_open(void **state)
+{
+    (void)state;
+    fault("PUT /upload/", "lose", 0, 1);
+    (void)warehouse_control("{s:{s:s, s:s, s:i, s:s, s:s, s:i}}", "fault", "match", "PUT /upload/",
+                            "do", "error", "status", 403, "reason", "accessDenied", "message",
+                            "Access Denied: Permission bigquery.jobs.create denied", "times",
+                            ALWAYS);
+    assert_int_equal(loader_deliver(l, &key, &r->batch, false), TR_AMBIGUOUS);
+    assert_string_equal(l->err.id, "bigquery.permission_denied");
+    assert_non_null(strstr(l->err.hint, "bigquery.jobs.create"));
+    assert_int_equal(ask(), TR_CHUNK_PRESENT);
+    assert_int_equal(l->receipt.delivered, ROWS);
+}
+
+static void a_job_that_may_not_be_asked_for_is_left_open(void **state)
+{
+    (void)state;
+    (void)warehouse_control("{s:{s:f}}", "set", "running_seconds", 1.0);
+    (void)warehouse_control("{s:{s:s, s:s, s:i, s:s, s:i, s:i}}", "fault", "match", "GET .*/jobs/",
+                            "do", "error", "status", 403, "reason", "accessDenied", "skip", 1,
+                            "times", ALWAYS);
+    assert_int_equal(loader_deliver(l, &key, &r->batch, false), TR_AMBIGUOUS);
+    assert_string_equal(l->err.id, "bigquery.permission_denied");
+    assert_int_equal(ask(), TR_CHUNK_PRESENT);
+    assert_int_equal(warehouse_rows(), ROWS);
+}
+
 static void a_job_that_runs_on_is_in_flight(void **state)
 {
     struct tr_load_spec spec = { .key = key };
@@ -227,6 +256,8 @@ int main(void)
         CASE(a_request_that_never_arrived_leaves_it_open_too),
         CASE(what_was_absent_does_not_arrive_later),
         CASE(a_definite_refusal_is_one),
+        CASE(a_refusal_at_the_end_leaves_it_open),
+        CASE(a_job_that_may_not_be_asked_for_is_left_open),
         CASE(a_job_that_runs_on_is_in_flight),
         CASE(who_cancels_has_the_job_cancelled),
         CASE(many_failed_jobs_are_passed_in_few_steps),

@@ -62,6 +62,19 @@ static void in_real_time_it_catches_up_follows_and_stops(void **state)
     assert_all_once();
 }
 
+static void runs_in_real_time_are_ended_when_the_export_has_an_interval(void **state)
+{
+    (void)state;
+    prepare("realtime", 1);
+    schedule();
+    fake_export_update(&export_id, fake_body("hour", "Table", "t", 1, ""));
+    fakes.awaited = "completed in";
+    struct tr_engine *e = start_engine();
+    assert_true(fakes_wait_for_lines("completed in", 1));
+    e->ops->stop(e, 10 * TR_US_PER_S);
+    assert_true(fake_place("t")->n > 0);
+}
+
 static void it_hears_of_a_backfill(void **state)
 {
     struct tr_err err = { 0 };
@@ -128,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(it_delivers_what_has_ended_and_stops),
         CASE(in_real_time_it_catches_up_follows_and_stops),
+        CASE(runs_in_real_time_are_ended_when_the_export_has_an_interval),
         CASE(it_hears_of_a_backfill),
         CASE(runs_left_by_the_last_process_are_taken_up_at_start),
         CASE(stopping_at_once_leaves_nothing_behind),

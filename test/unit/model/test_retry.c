@@ -24,6 +24,8 @@ static const struct retry_case {
     { "never more than five minutes", TR_TRANSIENT, 12, 0, true, 150000000, 300000000 },
     { "and never gives up", TR_TRANSIENT, UINT32_MAX, 0, true, 150000000, 300000000 },
     { "an unknown outcome is tried again", TR_AMBIGUOUS, 3, 0, true, 2000000, 4000000 },
+    { "or later, if its reason asks for that", TR_AMBIGUOUS, 1, NOW + 60000000, true, 60000000,
+      60000000 },
     { "so is our own fault", TR_INTERNAL, 3, 0, true, 2000000, 4000000 },
     { "throttled without a time", TR_THROTTLED, 3, 0, true, 2000000, 4000000 },
     { "throttled until later", TR_THROTTLED, 1, NOW + 60000000, true, 60000000, 60000000 },

@@ -151,6 +151,29 @@ static void decides_by_the_address(void **state)
     set(false, NULL);
 }
 
+static void hosts_of_iam_are_a_list_of_their_own(void **state)
+{
+    struct tr_err err = { 0 };
+    struct tr_url any, iam;
+
+    (void)state;
+    set(true, "any.example");
+    assert_int_equal(tr_egress_set_iam("iam.example:80", &err), TR_OK);
+    assert_int_equal(tr_url_parse("http://any.example", &any, &err), TR_OK);
+    assert_int_equal(tr_url_parse("http://iam.example", &iam, &err), TR_OK);
+    assert_true(tr_egress_is_named(&any));
+    assert_false(tr_egress_is_iam(&any));
+    assert_true(tr_egress_is_iam(&iam));
+    assert_false(tr_egress_is_named(&iam));
+    assert_true(lets("http://iam.example", "10.0.0.1", false));
+    assert_false(lets("http://iam.example:81", "10.0.0.1", false));
+    assert_int_equal(tr_egress_set_iam("a:b", &err), TR_INVALID);
+    assert_true(tr_egress_is_iam(&iam));
+    assert_int_equal(tr_egress_set_iam("", &err), TR_OK);
+    assert_false(tr_egress_is_iam(&iam));
+    set(false, NULL);
+}
+
 static void only_the_metadata_call_reaches_the_metadata_server(void **state)
 {
     (void)state;
@@ -185,6 +208,7 @@ int main(void)
         cmocka_unit_test(reads_urls),
         cmocka_unit_test(knows_addresses),
         cmocka_unit_test(decides_by_the_address),
+        cmocka_unit_test(hosts_of_iam_are_a_list_of_their_own),
         cmocka_unit_test(only_the_metadata_call_reaches_the_metadata_server),
         cmocka_unit_test(refuses_lists_that_cannot_be_read),
     };

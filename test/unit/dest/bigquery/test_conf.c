@@ -104,6 +104,15 @@ static const struct conf_case {
     { "another host for IAM",
       "{\"key_file\":\"K\",\"dataset_id\":\"d\",\"iam_endpoint\":\"https://x.example\"}",
       TR_REFUSED, "x.example" },
+    { "a host that the operator named, not for IAM",
+      "{\"key_file\":\"K\",\"dataset_id\":\"d\",\"iam_endpoint\":\"https://named.example\"}",
+      TR_REFUSED, "named.example" },
+    { "a host that the operator named for IAM",
+      "{\"key_file\":\"K\",\"dataset_id\":\"d\",\"iam_endpoint\":\"https://iam.example\"}", TR_OK,
+      NULL },
+    { "a host of IAM, for BigQuery",
+      "{\"key_file\":\"K\",\"dataset_id\":\"d\",\"api_endpoint\":\"https://iam.example\"}",
+      TR_REFUSED, "iam.example" },
     { "a host that the operator named",
       "{\"key_file\":\"K\",\"dataset_id\":\"d\",\"api_endpoint\":\"http://named.example:9050/\"}",
       TR_OK, NULL },
@@ -130,6 +139,7 @@ static void checks_what_goes_together(void **state)
 
     (void)state;
     assert_int_equal(tr_egress_set(false, "named.example", &err), TR_OK);
+    assert_int_equal(tr_egress_set_iam("iam.example", &err), TR_OK);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct tr_conf *c = parse(cases[i].options);
 
@@ -143,6 +153,7 @@ static void checks_what_goes_together(void **state)
         tr_conf_free(c);
     }
     assert_int_equal(tr_egress_set(false, NULL, &err), TR_OK);
+    assert_int_equal(tr_egress_set_iam(NULL, &err), TR_OK);
 }
 
 static void the_target_is_the_place(void **state)
