@@ -9,9 +9,9 @@ TR_COUNTER(held, "tailrace_store_held_commits_total",
            "Commits that waited because persons and sessions were behind.");
 
 enum {
-    HOLD_BEHIND_US = 500 * 1000, /* from here on .. */
-    HOLD_PART = 100,             /* .. by this part of the rest .. */
-    HOLD_MOST_US = 30 * 1000,    /* .. at most this, unless nothing is applied for so long: */
+    HOLD_BEHIND_US = 300 * 1000, /* from here on .. */
+    HOLD_PART = 50,              /* .. by this part of the rest .. */
+    HOLD_MOST_US = 20 * 1000,    /* .. at most this, unless nothing is applied for so long: */
     HOLD_STUCK_US = 2 * 1000 * 1000,
 };
 
