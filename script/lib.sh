@@ -16,7 +16,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 BUILD_PACKAGES="gcc libc6-dev pkg-config meson ninja-build libhttp-parser-dev libcurl4-openssl-dev
   libssl-dev libsqlite3-dev libpq-dev libzstd-dev zlib1g-dev libjansson-dev libyaml-dev libpcre2-dev
   libxxhash-dev tzdata ca-certificates"
-TEST_PACKAGES="libcmocka-dev clang clang-format libclang-rt-14-dev cppcheck shellcheck postgresql-15
+TEST_PACKAGES="git libcmocka-dev clang clang-format libclang-rt-14-dev cppcheck shellcheck postgresql-15
   postgresql-client-15 python3 python3-venv openssl sqlite3 chromium nodejs npm golang-go iproute2
   faketime strace"
 BENCH_PACKAGES="nginx-light wrk postgresql-15 postgresql-client-15 python3 golang-go"

@@ -12,7 +12,7 @@
 set -eu
 
 command=${1:?start, stop, crash or restart}
-dir=${2:?a folder}
+dir=$(realpath -m "${2:?a folder}")
 mode=${3:-}
 user=tailrace_admin
 password=only-for-tests
@@ -25,7 +25,8 @@ if [ -z "$bin" ]; then
 fi
 [ -x "$bin/initdb" ] || { echo "pg.sh: no PostgreSQL server is installed (postgresql-15)" >&2; exit 1; }
 
-# The server refuses to run as root.
+# The server refuses to run as root, and cannot enter every folder that root is in.
+cd /
 as_server() {
     if [ "$(id -u)" = 0 ]; then
         setpriv --reuid=postgres --regid=postgres --init-groups env HOME="$dir" "$@"
