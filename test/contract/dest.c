@@ -63,13 +63,17 @@ static struct tr_dest *open_only(void)
     return d;
 }
 
+static struct tr_projection columns(void)
+{
+    return place->default_columns ? rows_projection_default(place->ops->defaults[TR_MODEL_EVENTS])
+                                  : rows_projection();
+}
+
 static struct tr_dest *open_prepared(void)
 {
     struct tr_ctx cx = in_time();
     struct tr_err err = { 0 };
-    struct tr_projection p = place->default_columns
-                                 ? rows_projection_default(place->ops->defaults[TR_MODEL_EVENTS])
-                                 : rows_projection();
+    struct tr_projection p = columns();
     struct tr_dest *d = open_only();
 
     must(place->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
@@ -471,7 +475,7 @@ static void recount_finds_what_is_there(void **state)
 
 static void the_test_steps_pass_and_leave_nothing(void **state)
 {
-    struct tr_projection p = rows_projection();
+    struct tr_projection p = columns();
     struct tr_dest *d = open_only();
 
     (void)state;
