@@ -1,5 +1,6 @@
 """Real SDKs, installed outside the tree, and what they say they sent."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,13 +16,15 @@ POSTHOG_JS = "posthog-js@1.449.2"
 
 
 def cached(name, source, make):
-    """A folder made once for the bytes of source; make(folder) fills it."""
+    """A folder made once for the bytes of source; make(folder) fills it. Who comes meanwhile waits."""
     key = hashlib.sha256(source).hexdigest()[:12]
     folder = CACHE / f"{name}-{key}"
-    if not (folder / "ready").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        make(folder)
-        (folder / "ready").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}-{key}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            make(folder)
+            (folder / "ready").touch()
     return folder
 
 
