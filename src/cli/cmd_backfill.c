@@ -40,6 +40,7 @@ struct watch {
     bool terminal;
     int64_t began, said;
     json_int_t rows_at_start;
+    double share_at_start;
 };
 
 static json_int_t count_at(const json_t *b, const char *path)
@@ -75,7 +76,12 @@ static void progress_line(const struct watch *w, const json_t *b, char *out, siz
         share = (double)done / (double)rows < 1 ? (double)done / (double)rows : 1;
         (void)snprintf(of, sizeof(of), " of %lld", (long long)rows);
     }
-    format_left(left, sizeof(left), share > 0 ? seconds / share - seconds : -1);
+    double ahead = -1;
+    if (rows > 0 && rate > 0)
+        ahead = (double)(rows > done ? rows - done : 0) / rate;
+    else if (rows == 0 && share > w->share_at_start)
+        ahead = (1 - share) * seconds / (share - w->share_at_start);
+    format_left(left, sizeof(left), ahead);
     for (int i = 0; i < BAR; i++)
         bar[i] = (double)i < share * BAR ? '#' : '.';
     bar[BAR] = '\0';
@@ -115,7 +121,8 @@ static int wait_for_end(const struct cli *c, json_t **b)
     char *id = strdup(text == NULL ? "" : text);
     struct watch w = { .terminal = isatty(STDERR_FILENO) == 1,
                        .began = tr_clock_boot_us(),
-                       .rows_at_start = count_at(*b, "progress.rows_done") };
+                       .rows_at_start = count_at(*b, "progress.rows_done"),
+                       .share_at_start = json_number_value(cli_at(*b, "progress.progress")) };
     int failures = 0;
     int status = CLI_OK;
 

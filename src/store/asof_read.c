@@ -91,8 +91,7 @@ void asof_window_fini(struct asof_window *w)
 }
 
 /* The window moves on when something just behind it is asked for; where it stands alone, only that
- * is read. A window may reach into what is written at the moment: whole records of persons that are
- * referred to are not among that. */
+ * is read. A window may reach into what is written at the moment. */
 static enum tr_rc read_at(const struct asof_file *f, struct asof_window *w, uint64_t at, char *p,
                           size_t n, struct tr_err *err)
 {
@@ -131,8 +130,12 @@ enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref, struct as
         return tr_wrap(err, "asof/%s", f->name);
     memcpy(&h, p, sizeof(h));
     if (h.magic != ASOF_MAGIC || h.type != ASOF_PERSON || h.bytes != bytes - sizeof(h) ||
-        h.crc != asof_crc(&h, p + sizeof(h), h.bytes, NULL, 0))
-        return damaged(f, at, err);
+        h.crc != asof_crc(&h, p + sizeof(h), h.bytes, NULL, 0)) {
+        if (w == NULL)
+            return damaged(f, at, err);
+        w->n = 0; /* it may be older than the record */
+        return asof_person(f, ref, NULL, out, err);
+    }
     memmove(p, p + sizeof(h), h.bytes);
     tr_buf_used(out, h.bytes);
     return TR_OK;
