@@ -207,6 +207,7 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
         .careful = careful,
         .last = c == &j->chunks[j->n_chunks - 1],
         .replace = j->run->on_delivered == TR_REPLACE_DELIVERED,
+        .again = l->again,
         .rejects = &l->sink,
         .notices = &notices.sink,
     };
@@ -237,9 +238,9 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
 /* ---- the chunk's states ---- */
 
 /* A failure that surely left nothing behind: the chunk need not be looked up. */
-static bool surely_absent(const struct tally *t, enum tr_rc rc)
+static bool surely_absent(const struct job *j, const struct tally *t, enum tr_rc rc)
 {
-    if (rc == TR_AMBIGUOUS)
+    if (rc == TR_AMBIGUOUS || job_knows_rows(j)) /* there, a chunk goes in piece by piece */
         return false;
     if (!t->committing)
         return true;
@@ -283,6 +284,8 @@ enum tr_rc lane_deliver(struct lane *l, struct tr_chunk *c, struct tr_err *err)
 {
     struct job *j = l->job;
     struct tally t;
+
+    l->again = c->state == TR_CHUNK_SENT;
     enum tr_rc rc = j->d->meta->ops->chunk_sent(j->d->meta, j->run, c->n, err);
 
     if (rc != TR_OK)
@@ -299,7 +302,7 @@ enum tr_rc lane_deliver(struct lane *l, struct tr_chunk *c, struct tr_err *err)
     }
     if (rc != TR_OK) {
         struct tr_err ignored; /* not written down: the next attempt looks it up */
-        if (surely_absent(&t, rc) &&
+        if (surely_absent(j, &t, rc) &&
             j->d->meta->ops->chunk_absent(j->d->meta, j->run, c->n, &ignored) == TR_OK)
             c->state = TR_CHUNK_PLANNED;
         return rc;

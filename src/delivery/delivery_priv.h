@@ -53,12 +53,23 @@ struct job {
     struct tr_err first_err;
 };
 
+static inline bool job_knows_rows(const struct job *j)
+{
+    return (j->ops->caps & TR_DEST_KNOWS_ROWS) != 0;
+}
+
+static inline bool job_must_send(const struct job *j, const struct tr_chunk *c)
+{
+    return c->state == TR_CHUNK_PLANNED || (c->state == TR_CHUNK_SENT && job_knows_rows(j));
+}
+
 /* One connection at work. */
 struct lane {
     struct job *job;
     size_t number;
     struct tr_dest *dest;
     struct tr_reject_sink sink; /* for one chunk: */
+    bool again;                 /* a former attempt has sent it */
     struct tr_reject *rejects;
     size_t n_rejects, cap_rejects;
     bool rejects_failed; /* memory ran out for the list; they are still counted */

@@ -53,7 +53,7 @@ static enum tr_rc deliver_some(struct tr_live *l, int64_t through, struct tr_err
     j->open = (struct tr_range){ l->from, through };
     j->ripe_through = j->d->source->ops->now(j->d->source) - l->buffer_us;
     enum tr_rc rc = job_plan(j, &added, err);
-    if (rc == TR_OK && added)
+    if (rc == TR_OK)
         rc = job_deliver(j, err);
     if (rc == TR_OK)
         l->from = j->planned_up_to;

@@ -10,7 +10,7 @@ static struct tr_chunk *next_chunk(struct job *j)
 
     (void)pthread_mutex_lock(&j->lock);
     while (!j->stop && c == NULL && j->next < j->n_chunks) {
-        if (j->chunks[j->next].state == TR_CHUNK_PLANNED)
+        if (job_must_send(j, &j->chunks[j->next]))
             c = &j->chunks[j->next];
         j->next++;
     }
@@ -101,7 +101,7 @@ static size_t count_lanes(const struct job *j)
     int64_t asked = job_option(j, "connections", 1);
 
     for (size_t i = 0; i < j->n_chunks; i++)
-        chunks += j->chunks[i].state == TR_CHUNK_PLANNED;
+        chunks += job_must_send(j, &j->chunks[i]);
     size_t lanes = asked < 1 ? 1 : asked > DELIVERY_LANES ? DELIVERY_LANES : (size_t)asked;
     if (lanes < j->ops->lanes)
         lanes = j->ops->lanes;

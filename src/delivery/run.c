@@ -114,7 +114,7 @@ enum tr_rc job_rest(struct job *j, struct tr_err *err)
             return rc;
         bool pending = false;
         for (size_t i = 0; i < j->n_chunks; i++)
-            pending = pending || j->chunks[i].state == TR_CHUNK_PLANNED;
+            pending = pending || job_must_send(j, &j->chunks[i]);
         if (!pending)
             return job_wait_for_others(j, err);
         rc = job_deliver(j, err);

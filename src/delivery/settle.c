@@ -82,6 +82,17 @@ static enum tr_rc is_published(struct job *j, struct tr_range interval, uint32_t
     return rc == TR_OK ? TR_OK : tr_wrap(err, "look whether a chunk was published");
 }
 
+/* Nobody can be asked about it: it is sent again as it is, unless it does not suit any more. */
+static enum tr_rc settle_known_by_rows(struct job *j, struct tr_chunk *c, struct tr_err *err)
+{
+    if (!is_misfit(j, c->range))
+        return TR_OK;
+    enum tr_rc rc = j->d->meta->ops->chunk_absent(j->d->meta, j->run, c->n, err);
+    if (rc == TR_OK)
+        c->state = TR_CHUNK_PLANNED;
+    return rc;
+}
+
 /* Written, but not published as far as we know: it may be gone by now. One that does not suit any
  * more is given up, unless an attempt had come as far as publishing it. */
 static enum tr_rc settle_unpublished(struct job *j, struct tr_chunk *c, struct tr_err *err)
@@ -110,7 +121,7 @@ static enum tr_rc settle_sent(struct job *j, struct tr_err *err)
         if (tr_ctx_cancelled(j->cx))
             return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
         if (c->state == TR_CHUNK_SENT)
-            rc = settle_chunk(j, c, err);
+            rc = job_knows_rows(j) ? settle_known_by_rows(j, c, err) : settle_chunk(j, c, err);
         else if (c->state == TR_CHUNK_DELIVERED && commits_run(j))
             rc = settle_unpublished(j, c, err);
     }
@@ -119,17 +130,46 @@ static enum tr_rc settle_sent(struct job *j, struct tr_err *err)
 
 /* ---- chunks of runs that have ended ---- */
 
+static const struct tr_dest_ops *ops_of(const struct job *j, const struct tr_orphan *o)
+{
+    return tr_dest_for(tr_delivery_dest(j->d, j->export->dest_type), o->is_live);
+}
+
+/* Any of its rows may be there, and only as it is can it be sent again without doubling some. */
+static bool is_its_runs(const struct job *j, const struct tr_orphan *o)
+{
+    return (ops_of(j, o)->caps & TR_DEST_KNOWS_ROWS) != 0;
+}
+
+/* The other run is woken up; this one goes around what it holds. */
+static enum tr_rc leave_to_its_run(struct job *j, const struct tr_orphan *o, struct tr_err *err)
+{
+    struct tr_run again;
+    char id[TR_UUID_TEXT];
+    enum tr_rc rc = j->d->meta->ops->run_retry(j->d->meta, &o->run_id,
+                                               j->d->source->ops->now(j->d->source), &again, err);
+
+    if (rc == TR_REFUSED) /* woken up before: another chunk of it, or somebody else */
+        return TR_OK;
+    if (rc != TR_OK)
+        return tr_wrap(err, "leave a chunk to the run that sent it");
+    tr_uuid_format(&o->run_id, id);
+    job_say(j, "info",
+            "run %s, which had ended, has sent rows of which nobody knows whether they arrived: it "
+            "is tried again, and what it sent is left to it",
+            id);
+    return TR_OK;
+}
+
 /* Committed there by itself, and what the destination remembers of it. */
 static enum tr_rc look_up_orphan(struct job *j, const struct tr_orphan *o, bool *ret_there,
                                  struct tr_account *ret, struct tr_err *err)
 {
     struct tr_ctx call = delivery_call(j->cx, DELIVERY_LOOKUP_S);
     struct tr_key key = delivery_key(j->d, j->export, o->generation, o->chunk.range);
-    const struct tr_dest_ops *ops =
-        tr_dest_for(tr_delivery_dest(j->d, j->export->dest_type), o->is_live);
     enum tr_chunk_state state = TR_CHUNK_ABSENT;
     struct tr_receipt receipt = { 0 };
-    enum tr_rc rc = ops->lookup(&call, j->dest, &key, &state, &receipt, err);
+    enum tr_rc rc = ops_of(j, o)->lookup(&call, j->dest, &key, &state, &receipt, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "look up a chunk of an ended run");
@@ -148,6 +188,8 @@ static enum tr_rc settle_orphan(struct job *j, const struct tr_orphan *o, struct
     bool there = false;
     enum tr_rc rc = TR_OK;
 
+    if (is_its_runs(j, o))
+        return leave_to_its_run(j, o, err);
     if (!commits_run(j))
         rc = look_up_orphan(j, o, &there, &account, err);
     else if (o->chunk.state == TR_CHUNK_DELIVERED) /* a run is published when all of it is done */

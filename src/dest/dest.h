@@ -28,6 +28,9 @@ enum {
                                      place without it gets the rows that changed, as they come */
     TR_DEST_TEST_FIRST = 1 << 5,  /* an export is only made when its test steps pass, unless it is
                                      asked for without */
+    TR_DEST_KNOWS_ROWS = 1 << 6,  /* real time only: no book of keys, lookup is not asked; a row
+                                     that these functions send twice is there once. What was sent
+                                     and is not known to be there is sent again, by its own run */
 };
 
 /* What a load or a lookup says became of a chunk. */
@@ -63,6 +66,7 @@ struct tr_load_spec {
     bool careful; /* find bad rows one by one, reject them, go on */
     bool last;    /* the last chunk of its run (a hint) */
     bool replace; /* TR_DEST_UPSERTS: a row of the same version is written anew too */
+    bool again;   /* TR_DEST_KNOWS_ROWS: sent before, and any of its rows may be there */
     struct tr_reject_sink *rejects;
     struct tr_notice_sink *notices; /* may be NULL; valid as long as the load */
 };
@@ -132,8 +136,7 @@ struct tr_dest_ops {
                                     const struct tr_load_spec *, struct tr_load **ret,
                                     struct tr_err *);
     /* What became of a key. Waits for a transaction of it that is still in flight there (until the
-     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. A place that keeps no book of
-     * keys, but knows each row by its id, always says ABSENT: what comes twice is one row. */
+     * deadline: then IN_FLIGHT). ret_receipt is set when PRESENT. */
     TR_MUST_USE enum tr_rc (*lookup)(const struct tr_ctx *, struct tr_dest *, const struct tr_key *,
                                      enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
                                      struct tr_err *);

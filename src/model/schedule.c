@@ -133,12 +133,10 @@ struct tr_range tr_schedule_at(const struct tr_schedule *s, int64_t t)
     int64_t step = 0;
 
     switch (s->unit) {
-    case TR_UNIT_REALTIME:
-        step = TR_US_PER_MIN;
-        break;
     case TR_UNIT_SECOND:
         step = s->every * TR_US_PER_S;
         break;
+    case TR_UNIT_REALTIME:
     case TR_UNIT_MINUTE:
         step = s->every * TR_US_PER_MIN;
         break;

@@ -13,7 +13,7 @@
 #include "model/range.h"
 
 enum tr_unit {
-    TR_UNIT_REALTIME, /* a minute at a time, delivered as it goes on */
+    TR_UNIT_REALTIME, /* some minutes at a time, delivered as they go on */
     TR_UNIT_SECOND,
     TR_UNIT_MINUTE,
     TR_UNIT_HOUR,
@@ -25,7 +25,7 @@ struct tr_zone; /* immutable, from the system's tzdata */
 
 struct tr_schedule {
     enum tr_unit unit;
-    int every;                  /* SECOND: 5..30, MINUTE: 1..59; 1 otherwise */
+    int every;                  /* SECOND: 5..30, MINUTE: 1..59, REALTIME: minutes; 1 otherwise */
     int offset_day;             /* WEEK: 0 = Sunday .. 6 */
     int offset_hour;            /* DAY, WEEK: 0..23 */
     const struct tr_zone *zone; /* never NULL */

@@ -224,7 +224,23 @@ def test_a_backfill_of_what_was_streamed_doubles_nothing(server, bigquery):
     assert bigquery.fake.count("insertAll") >= 1 and bigquery.fake.jobs_of("load")
 
 
+def test_a_long_buffer_waits_over_the_minute(server, bigquery):
+    """A run lasts for 10 minutes then, and only its end sends what waits."""
+    at = time.time()
+    if at // 600 != (at + 100) // 600:
+        time.sleep(600 - at % 600)
+    live(server, bigquery, config={"buffer_seconds": 70})
+    time.sleep(2)
+    sent = time.time()
+    ids = send(server, event())
+    wait_for(bigquery.rows, 90)
+    assert 68 < time.time() - sent < 80
+    arrived(bigquery, ids)
+
+
 def test_a_long_buffer_waits_and_a_full_one_does_not(server, bigquery):
+    if time.time() % 600 > 590:
+        time.sleep(11)
     live(server, bigquery, config={"buffer_seconds": 600, "buffer_bytes": 1_000_000})
     few = send(server, event())
     time.sleep(3)

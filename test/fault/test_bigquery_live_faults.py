@@ -11,7 +11,8 @@ from harness import wait_for
 from workload import Load, must_be_once
 
 EXPORTS = "/api/projects/1/batch_exports/"
-POINTS = [p for p in (pathlib.Path(__file__).parent / "kill_points.txt").read_text().split() if p.startswith("bq.stream_")]
+POINTS = [p for p in (pathlib.Path(__file__).parent / "kill_points.txt").read_text().split()
+          if p.startswith("bq.stream_") and p != "bq.stream_asked"]
 OTHERS = ["delivery.planned", "delivery.chunk_sent", "delivery.chunk_committed", "delivery.chunk_done", "bq.table_made"]
 
 
@@ -238,6 +239,45 @@ def test_killed_again_and_again_under_load(make_server, bigquery):
     assert server.stop() == 0
 
 
+def test_rows_whose_insert_ids_are_forgotten_are_not_sent_again(make_server, bigquery):
+    """Sent, but the answer was lost; an outage; killed, twice. The table is asked which rows it has."""
+    bigquery.fake.remember_seconds = 5
+    server = make_server(*bigquery.args)
+    export = live(server, bigquery)
+    all_there(bigquery, first := send(server, [event()]))
+    lost = bigquery.fake.fault("insertAll", do="lose", times=1)
+    down = bigquery.fake.fault("insertAll", do="drop", times=1_000_000)
+    ids = first | send(server, [event(i) for i in range(50)])
+    wait_for(lambda: lost["met"] == 1)
+    ids |= send(server, [event(i) for i in range(50)])
+    time.sleep(32)
+    server.kill()
+    down["times"] = 0
+    server.start(env={"TAILRACE_KILL_AT": "bq.stream_asked:1"})
+    wait_for(lambda: not server.alive(), 40, 0.02)
+    server.died()
+    server.start()
+    all_there(bigquery, ids, 60)
+    wait_for(lambda: lag(server) < 2, 20)
+    assert sum(r["account"]["rejected"] for r in server.runs(export)) == 0
+    assert server.stop() == 0
+
+
+def test_rows_that_cannot_be_looked_for_are_sent_again(make_server, bigquery):
+    bigquery.fake.permissions.discard("jobs.create")
+    server = make_server(*bigquery.args)
+    live(server, bigquery)
+    lost = bigquery.fake.fault("insertAll", do="lose", times=1)
+    down = bigquery.fake.fault("insertAll", do="drop", times=1_000_000)
+    ids = send(server, [event(i) for i in range(50)])
+    wait_for(lambda: lost["met"] == 1)
+    time.sleep(32)
+    down["times"] = 0
+    wait_for(lambda: "some may be there twice" in server.log(), 60)
+    all_there(bigquery, ids)
+    assert server.stop() == 0
+
+
 def test_an_insert_id_that_is_forgotten_doubles_a_row_and_the_query_finds_it(make_server, bigquery):
     """BigQuery's part of the promise: docs/destinations/bigquery.md says so, and has the query."""
     bigquery.fake.remember_seconds = 0
@@ -249,6 +289,36 @@ def test_an_insert_id_that_is_forgotten_doubles_a_row_and_the_query_finds_it(mak
     found = [r["uuid"] for r in bigquery.rows()]
     assert sorted(found) == sorted([*ids, *ids])
     assert server.stop() == 0
+
+
+# ---- runs that end in the middle of a chunk ----
+
+@pytest.mark.parametrize("end", ["cancelled", "refused"])
+def test_a_backfill_leaves_to_an_ended_run_what_it_has_sent(server, bigquery, end):
+    """A load job cannot recognise rows that were streamed: the run that sent them sends them again."""
+    export = live(server, bigquery)
+    first = send(server, [event(i) for i in range(20)])
+    all_there(bigquery, first)
+    lost = bigquery.fake.fault("insertAll", do="lose", times=2)
+    ids = send(server, [event(i) for i in range(250)])
+    wait_for(lambda: lost["met"] == 2)
+    path = f"{EXPORTS}{export['id']}/runs/"
+    run = next(r for r in server.runs(export) if r["status"] in ("Running", "FailedRetryable"))
+    if end == "cancelled":
+        down = bigquery.fake.fault("insertAll", do="drop", times=1_000_000)
+        server.api("POST", f"{path}{run['id']}/cancel/")
+    else:
+        down = bigquery.fake.fault("insertAll", do="error", status=403, reason="accessDenied", times=1_000_000)
+    wait_for(lambda: server.api("GET", f"{path}{run['id']}/")["status"] == {"cancelled": "Cancelled", "refused": "Failed"}[end], 30)
+    down["times"] = 0
+    there = [r["uuid"] for r in bigquery.rows()]
+    assert set(there) > first and len(set(there)) < 270, "some of them, or the test shows nothing"
+    ended = server.backfilled(export, server.backfill(export))
+    assert ended["status"] == "Completed"
+    all_there(bigquery, first | ids)
+    wait_for(lambda: server.api("GET", f"{path}{run['id']}/")["status"] == "Completed", 90)
+    time.sleep(2)
+    all_there(bigquery, first | ids)
 
 
 # ---- how soon, and with how much memory ----

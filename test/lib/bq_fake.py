@@ -561,6 +561,8 @@ class BigQueryFake(GoogleStub):
             return self.merge(sql, job)
         if sql.startswith("SELECT COUNT(DISTINCT u), COUNT(*) FROM UNNEST(@uuids)"):
             return self.count_uuids(sql, conf)
+        if sql.startswith("SELECT STRING_AGG(DISTINCT CAST(i AS STRING)) FROM UNNEST(@uuids)"):
+            return self.which_uuids(sql, conf)
         if sql.startswith("SELECT COUNT(DISTINCT IF(newer"):
             return self.count_rows(sql, conf)
         raise error(400, "invalidQuery", f"Syntax error: this fake does not know {sql[:60]}")
@@ -618,6 +620,13 @@ class BigQueryFake(GoogleStub):
         asked = set(self.parameters(conf)["uuids"])
         hits = [r[found[4]] for r in table.rows if r.get(found[4]) in asked]
         return [[len(set(hits)), len(hits)]]
+
+    def which_uuids(self, sql, conf):
+        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u", sql)
+        table = self.table_named(found.groups()[:3], "tables.getData")
+        there = {r[found[4]] for r in table.rows}
+        hits = [str(i) for i, u in enumerate(self.parameters(conf)["uuids"]) if u in there]
+        return [[",".join(hits) or None]]
 
     def count_rows(self, sql, conf):
         found = re.fullmatch(r"SELECT COUNT\(DISTINCT IF\(newer, i, NULL\)\), COUNT\(\*\) - COUNT\(DISTINCT i\) FROM "

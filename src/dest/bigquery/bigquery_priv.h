@@ -222,6 +222,8 @@ void bq_table_fini(struct bq_table *t);
 /* n: the numbers that the row has. */
 TR_MUST_USE enum tr_rc bq_read_result(struct tr_str body, size_t n, struct bq_result *ret,
                                       struct tr_err *err);
+/* ret[i] for each number i below n in the list "0,4,17" that is the result's one cell. */
+TR_MUST_USE enum tr_rc bq_read_marks(struct tr_str body, size_t n, bool *ret, struct tr_err *err);
 /* The answer to rows that were streamed: complain is called for each row that did not go in. */
 TR_MUST_USE enum tr_rc bq_read_insert(struct tr_str body, size_t n_rows,
                                       void (*complain)(void *, size_t row, const struct bq_said *),
@@ -548,9 +550,6 @@ enum tr_rc bq_stream_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
 enum tr_rc bq_stream_begin(const struct tr_ctx *cx, struct tr_dest *dest,
                            const struct tr_load_spec *spec, struct tr_load **ret,
                            struct tr_err *err) TR_MUST_USE;
-enum tr_rc bq_stream_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
-                            enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
-                            struct tr_err *err) TR_MUST_USE;
 /* The request in d->body. */
 TR_MUST_USE enum tr_rc bq_stream_send(const struct tr_ctx *cx, struct bq_dest *d, const char *table,
                                       struct bq_class *ret_class, struct tr_err *err);
@@ -575,6 +574,11 @@ void bq_recount_rows_sql(struct tr_buf *sql, const struct bq_place *p, const str
                          const struct bq_fit *fit);
 /* GoogleSQL's name of a parameter that is compared with that column. */
 const char *bq_recount_type(const struct bq_fit_column *c);
+/* Which of these events are there: ret[i] for each. At most BQ_INSERT_ROWS. */
+void bq_which_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                  const struct bq_fit *fit);
+enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_uuid *uuids,
+                    size_t n, bool *ret, struct tr_err *err) TR_MUST_USE;
 enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
                       size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
                       struct tr_err *err) TR_MUST_USE;

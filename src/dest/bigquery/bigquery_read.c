@@ -329,6 +329,28 @@ enum tr_rc bq_read_result(struct tr_str body, size_t n, struct bq_result *ret, s
     return TR_OK;
 }
 
+enum tr_rc bq_read_marks(struct tr_str body, size_t n, bool *ret, struct tr_err *err)
+{
+    TR_CLEANUP(json_cleanup) json_t *j = parse(body);
+    const json_t *row = json_array_get(json_object_get(j, "rows"), 0);
+    const json_t *cell = json_object_get(json_array_get(json_object_get(row, "f"), 0), "v");
+    const char *at = json_is_null(cell) ? "" : json_string_value(cell); /* null: none */
+
+    memset(ret, 0, n * sizeof(*ret));
+    if (at == NULL)
+        return bad_answer(err, "list of rows");
+    while (*at != '\0') {
+        char *end = NULL;
+        errno = 0;
+        unsigned long long i = strtoull(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno != 0 || i >= n || (*end != ',' && *end != '\0'))
+            return bad_answer(err, "list of rows");
+        ret[i] = true;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return TR_OK;
+}
+
 /* ---- uploads ---- */
 
 bool bq_read_range(const char *header, uint64_t *ret_next)

@@ -62,12 +62,9 @@ static void put_filter(struct tr_buf *sql, const struct bq_table *t)
 
 /* ---- events ---- */
 
-static enum tr_rc count_uuids(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_buf *sql,
-                              const struct tr_uuid *uuids, size_t n, struct tr_recount *into,
-                              struct tr_err *err)
+static void write_uuids(struct bq_dest *d, const struct tr_buf *sql, const struct tr_uuid *uuids,
+                        size_t n)
 {
-    struct bq_result r;
-
     write_head(d, sql);
     tr_buf_z(&d->body, "{\"name\":\"uuids\",\"parameterType\":{\"type\":\"ARRAY\",\"arrayType\":{"
                        "\"type\":\"STRING\"}},\"parameterValue\":{\"arrayValues\":[");
@@ -77,6 +74,15 @@ static enum tr_rc count_uuids(const struct tr_ctx *cx, struct bq_dest *d, const 
         tr_buf_ch(&d->body, '}');
     }
     tr_buf_z(&d->body, "]}}]}");
+}
+
+static enum tr_rc count_uuids(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_buf *sql,
+                              const struct tr_uuid *uuids, size_t n, struct tr_recount *into,
+                              struct tr_err *err)
+{
+    struct bq_result r;
+
+    write_uuids(d, sql, uuids, n);
     enum tr_rc rc = ask(cx, d, 2, &r, err);
     if (rc != TR_OK)
         return rc;
@@ -85,15 +91,46 @@ static enum tr_rc count_uuids(const struct tr_ctx *cx, struct bq_dest *d, const 
     return TR_OK;
 }
 
-void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
-                    const struct bq_fit *fit)
+static void put_join(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                     const struct bq_fit *fit)
 {
-    tr_buf_z(sql, "SELECT COUNT(DISTINCT u), COUNT(*) FROM UNNEST(@uuids) AS u JOIN ");
+    tr_buf_z(sql, " JOIN ");
     bq_sql_table(sql, p, p->table);
     tr_buf_z(sql, " AS t ON t.");
     bq_sql_name(sql, fit->col[fit->uuid].to->name);
     tr_buf_z(sql, " = u");
     put_filter(sql, t);
+}
+
+void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                    const struct bq_fit *fit)
+{
+    tr_buf_z(sql, "SELECT COUNT(DISTINCT u), COUNT(*) FROM UNNEST(@uuids) AS u");
+    put_join(sql, p, t, fit);
+}
+
+void bq_which_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                  const struct bq_fit *fit)
+{
+    tr_buf_z(sql, "SELECT STRING_AGG(DISTINCT CAST(i AS STRING)) FROM UNNEST(@uuids) AS u WITH "
+                  "OFFSET AS i");
+    put_join(sql, p, t, fit);
+}
+
+enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_uuid *uuids,
+                    size_t n, bool *ret, struct tr_err *err)
+{
+    struct bq_result r;
+    struct tr_buf sql;
+
+    tr_buf_init(&sql, SQL_BYTES);
+    bq_which_sql(&sql, &d->place, &d->table, &d->fit);
+    write_uuids(d, &sql, uuids, n);
+    enum tr_rc rc = sql.failed || d->body.failed ? tr_fail_oom(err) : ask(cx, d, 0, &r, err);
+    if (rc == TR_OK)
+        rc = bq_read_marks(bq_answer(d), n, ret, err);
+    tr_buf_fini(&sql);
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "look which rows are in %.100s", d->place.table);
 }
 
 /* Asks the table itself, not the jobs: keys are not needed. */

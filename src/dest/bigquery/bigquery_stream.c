@@ -1,16 +1,18 @@
 /* One chunk in real time: rows go out in requests of tabledata.insertAll.
  *
  * BigQuery keeps no book of chunks here. A row is there once because it goes under the event's uuid
- * as insertId, which BigQuery remembers for at least a minute or so; a chunk of whose end nobody
- * heard is absent as far as anybody can tell, and is sent again as a whole. The answer names each
- * row that did not go in (skipInvalidRows: the others did): a row that is bad is rejected with what
- * is said of it, a row that was merely stopped is sent again, alone.
+ * as insertId, which BigQuery remembers for at least a minute or so. A chunk of whose end nobody
+ * heard is sent again as a whole; when it may have been sent longer ago than that, the table is
+ * asked first which of its rows it has. The answer to a request names each row that did not go in
+ * (skipInvalidRows: the others did): a row that is bad is rejected with what is said of it, a row
+ * that was merely stopped is sent again, alone.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/metric.h"
+#include "base/time.h"
 #include "dest/bigquery/bigquery_priv.h"
 #include "os/clock.h"
 #include "os/kill.h"
@@ -23,6 +25,7 @@ TR_COUNTER(again, "tailrace_bigquery_streamed_again_total",
 enum {
     TEXT_MAX = BQ_INSERT_BYTES + BQ_ROW_BYTES + (32 << 20), /* the last row may be any */
     SILENCE_S = 15, /* rows are recognised for a minute: soon enough to send them again */
+    REMEMBERED_S = 30,
     KEEP_BYTES = 3 * BQ_INSERT_BYTES, /* a row that was larger gives its memory back */
 };
 
@@ -43,6 +46,7 @@ struct stream {
     struct tr_buf text;
     struct held held[BQ_INSERT_ROWS];
     uint32_t order[BQ_INSERT_ROWS]; /* those that are sent now, in parts */
+    bool asks, there[BQ_INSERT_ROWS];
     struct tr_str views[BQ_INSERT_ROWS];
     struct tr_uuid uuids[BQ_INSERT_ROWS]; /* what a reject needs to know of them */
     int64_t inserted_at[BQ_INSERT_ROWS];
@@ -215,14 +219,52 @@ static enum tr_rc send_rows(struct stream *s, uint32_t *rows, size_t n, struct t
     return TR_OK;
 }
 
+/* ---- what a former attempt has sent ---- */
+
+/* No insertId is remembered for so long: rows that are there must not be sent again. */
+static enum tr_rc find_those_there(struct stream *s, size_t n, struct tr_err *err)
+{
+    memset(s->there, 0, sizeof(s->there));
+    if (!s->asks || n == 0)
+        return TR_OK;
+    enum tr_rc rc = bq_which(s->cx, s->d, s->uuids, n, s->there, err);
+    TR_KILL_POINT("bq.stream_asked");
+    if (rc != TR_REFUSED)
+        return rc;
+    s->asks = false;
+    if (s->spec.notices != NULL)
+        s->spec.notices->notice(s->spec.notices,
+                                "rows that were sent before an interruption are sent again, and "
+                                "some may be there twice: the table cannot be asked which it has "
+                                "(bigquery.jobs.create, bigquery.tables.getData)");
+    return TR_OK;
+}
+
+/* Of a former attempt, but of this chunk. */
+static void count_there(struct stream *s, const struct held *h)
+{
+    s->receipt.delivered++;
+    s->receipt.repaired += h->repaired;
+    s->receipt.bytes += h->n;
+}
+
 /* Sends the first n of the rows that wait. */
 static enum tr_rc send_held(struct stream *s, size_t n, struct tr_err *err)
 {
-    for (size_t i = 0; i < n; i++)
-        s->order[i] = (uint32_t)i;
+    size_t left = 0;
+    enum tr_rc rc = find_those_there(s, n, err);
+
+    if (rc != TR_OK)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        if (s->there[i])
+            count_there(s, &s->held[i]);
+        else
+            s->order[left++] = (uint32_t)i;
+    }
     s->batch.rows = n;
-    enum tr_rc rc = send_rows(s, s->order, n, err);
-    return rc == TR_OK ? rc : tr_wrap(err, "stream %zu rows", n);
+    rc = send_rows(s, s->order, left, err);
+    return rc == TR_OK ? rc : tr_wrap(err, "stream %zu rows", left);
 }
 
 /* The last one stays where the request would become too large by it. */
@@ -274,6 +316,9 @@ enum tr_rc bq_stream_begin(const struct tr_ctx *cx, struct tr_dest *dest,
         free(s);
         return rc;
     }
+    /* what has come in lately cannot have been sent longer ago than that */
+    s->asks = spec->again && d->fit.uuid >= 0 &&
+              tr_clock_wall_us() - spec->key.range.hi > REMEMBERED_S * TR_US_PER_S;
     s->rows.streamed = true;
     s->rows.few_elements = !tr_conf_bool(d->conf, "elements_on_any_event");
     *ret = &s->base;
@@ -362,17 +407,4 @@ enum tr_rc bq_stream_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
     if (rc == TR_OK) /* the names say whose elements go */
         *ret_used |= (tr_column_mask)1 << TR_EVENT_EVENT;
     return rc;
-}
-
-enum tr_rc bq_stream_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
-                            enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
-                            struct tr_err *err)
-{
-    (void)cx;
-    (void)dest;
-    (void)key;
-    (void)ret_receipt;
-    (void)err;
-    *ret = TR_CHUNK_ABSENT;
-    return TR_OK;
 }

@@ -5,7 +5,7 @@
 #include "engine/local/local_priv.h"
 #include "os/clock.h"
 
-enum { REFRESH_S = 30 };
+enum { REFRESH_S = 30, LIVE_MINUTES_MAX = 10 };
 
 struct refresh {
     struct engine *e;
@@ -28,6 +28,16 @@ struct known *engine_known(struct engine *e, const struct tr_uuid *export_id)
     return e->n_known == 0 ? NULL : bsearch(&key, e->known, e->n_known, sizeof(*e->known), by_id);
 }
 
+/* In real time what waits is sent when the run ends, however little it is: so a run lasts for some
+ * ten buffers. */
+static int live_minutes(const struct tr_export *x)
+{
+    json_int_t seconds = json_integer_value(json_object_get(x->dest_config, "buffer_seconds"));
+    json_int_t minutes = (seconds * 10 + 59) / 60;
+
+    return minutes < 1 ? 1 : minutes > LIVE_MINUTES_MAX ? LIVE_MINUTES_MAX : (int)minutes;
+}
+
 static enum tr_rc parse(const struct tr_export_row *row, struct known *k, struct tr_err *err)
 {
     struct tr_export *x = NULL;
@@ -40,6 +50,8 @@ static enum tr_rc parse(const struct tr_export_row *row, struct known *k, struct
     if (rc == TR_OK) {
         k->schema = x->schema;
         k->schedule = x->schedule;
+        if (known_is_live(k))
+            k->schedule.every = live_minutes(x);
         k->bounds = tr_export_bounds(x);
     }
     tr_export_free(x);

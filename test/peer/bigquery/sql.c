@@ -100,6 +100,9 @@ int main(void)
                 tr_buf_clear(&b);
                 bq_recount_sql(&b, &place, &table, &fit);
                 print_text("recount", &b);
+                tr_buf_clear(&b);
+                bq_which_sql(&b, &place, &table, &fit);
+                print_text("which", &b);
             }
             (void)printf("}\n");
         }

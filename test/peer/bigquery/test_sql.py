@@ -51,11 +51,12 @@ def emulator():
 
 def with_parameters(case, name):
     """The emulator takes every array parameter for one of STRING, so they are written out, as empty arrays."""
-    kinds = {"recount": {"uuids": "STRING"}, "recount_rows": {f"p{i}": k for i, k in enumerate(case.get("parameters", []))}}
+    kinds = {"recount": {"uuids": "STRING"}, "which": {"uuids": "STRING"},
+             "recount_rows": {f"p{i}": k for i, k in enumerate(case.get("parameters", []))}}
     return re.sub(r"@(\w+)", lambda m: f"CAST([] AS ARRAY<{kinds[name][m[1]]}>)", case[name])
 
 
-@pytest.mark.parametrize("name", ["merge", "replace", "recount", "recount_rows"])
+@pytest.mark.parametrize("name", ["merge", "replace", "recount", "which", "recount_rows"])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['model']}-{'json' if c['json'] else 'text'}")
 def test_is_googlesql(emulator, case, name):
     if name not in case:

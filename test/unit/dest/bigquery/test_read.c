@@ -206,6 +206,33 @@ static void reads_results(void **state)
     assert_int_equal(bq_read_result(TR_STR("{}"), 1, &r, &err), TR_TRANSIENT);
 }
 
+static void reads_marks(void **state)
+{
+    static const struct {
+        const char *cell;
+        enum tr_rc rc;
+        const char *marks;
+    } t[] = {
+        { "null", TR_OK, "....." },      { "\"0\"", TR_OK, "x...." },
+        { "\"4,0,2\"", TR_OK, "x.x.x" }, { "\"5\"", TR_TRANSIENT, "" },
+        { "\"1;2\"", TR_TRANSIENT, "" }, { "\"-1\"", TR_TRANSIENT, "" },
+        { "\" 1\"", TR_TRANSIENT, "" },  { "7", TR_TRANSIENT, "" },
+        { "{}", TR_TRANSIENT, "" },      { "\"18446744073709551617\"", TR_TRANSIENT, "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        bool marks[5];
+        char body[256];
+        struct tr_err err = { 0 };
+
+        (void)snprintf(body, sizeof(body), "{\"rows\":[{\"f\":[{\"v\":%s}]}]}", t[i].cell);
+        assert_int_equal(bq_read_marks(tr_str_of(body), 5, marks, &err), t[i].rc);
+        for (size_t k = 0; t[i].rc == TR_OK && k < 5; k++)
+            assert_int_equal(marks[k], t[i].marks[k] == 'x');
+    }
+}
+
 struct complaints {
     size_t n, row[8];
     struct bq_said said[8];
@@ -311,6 +338,7 @@ int main(void)
         cmocka_unit_test(reads_errors),
         cmocka_unit_test(reads_datasets_and_tables),
         cmocka_unit_test(reads_results),
+        cmocka_unit_test(reads_marks),
         cmocka_unit_test(reads_what_became_of_streamed_rows),
         cmocka_unit_test(a_200_that_does_not_speak_of_rows_is_not_believed),
         cmocka_unit_test(reads_how_far_an_upload_has_come),
