@@ -35,7 +35,7 @@ struct job {
     bool changed; /* the export is not any more what the attempt began with, as last seen */
 
     struct tr_range open;  /* what is to be planned now: the interval, or as far as it has come */
-    int64_t ripe_through;  /* a part at the end of open waits when it begins later */
+    int64_t ripe_through;  /* a part at the end of open waits when its first row is younger */
     int64_t planned_up_to; /* of open; what lies behind waits */
     uint64_t most_bytes;   /* of a chunk; 0: as the destination likes */
 

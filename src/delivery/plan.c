@@ -96,15 +96,28 @@ static uint64_t first_of(uint64_t said, uint64_t liked, uint64_t otherwise)
     return said != 0 ? said : liked != 0 ? liked : otherwise;
 }
 
-/* The last part of what is open may wait for more to come. */
-static size_t leave_unripe(struct job *j, const struct tr_part *parts, size_t n)
+/* The last part of what is open may wait for more to come: while its first row is young. *n goes
+ * down by it then. */
+static enum tr_rc leave_unripe(struct job *j, const struct tr_part *parts, size_t *n,
+                               struct tr_err *err)
 {
-    const struct tr_part *last = &parts[n - 1];
+    const struct tr_part *last = &parts[*n - 1];
+    struct tr_source *s = j->d->source;
+    int64_t first = last->range.lo;
+    int64_t at_last = 0;
+    bool any = true;
+    enum tr_rc rc = TR_OK;
 
-    if (last->rows == 0 || last->range.hi != j->open.hi || last->range.lo <= j->ripe_through)
-        return n;
-    j->planned_up_to = last->range.lo;
-    return n - 1;
+    if (last->rows == 0 || last->range.hi != j->open.hi || j->ripe_through >= j->open.hi)
+        return TR_OK;
+    if (first <= j->ripe_through)
+        rc = s->ops->extent(s, j->run->project, j->export->schema, last->range, &any, &first,
+                            &at_last, err);
+    if (rc == TR_OK && any && first > j->ripe_through) {
+        j->planned_up_to = first;
+        --*n;
+    }
+    return rc;
 }
 
 /* A slice at a time, so that memory does not grow with the range. */
@@ -131,8 +144,10 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
         if (rc == TR_OK && covered <= left.lo)
             rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
                          "the source planned nothing");
+        if (rc == TR_OK && n != 0)
+            rc = leave_unripe(j, parts, &n, err);
         if (rc == TR_OK)
-            rc = add_parts(j, parts, leave_unripe(j, parts, n), ret_added, err);
+            rc = add_parts(j, parts, n, ret_added, err);
         left.lo = covered;
     }
     return rc;
