@@ -114,6 +114,12 @@ struct asof_window {
 enum { ASOF_WINDOW = 64 << 10 };
 void asof_window_fini(struct asof_window *w);
 
+/* Bytes of a person's record in its file: a head, the id and the properties. */
+size_t asof_person_bytes(struct asof_ref ref);
+/* TR_REFUSED "store.damaged" when the record, read by the caller, is not that person's. */
+TR_MUST_USE enum tr_rc asof_check(const struct asof_file *f, struct asof_ref ref,
+                                  const char *record, struct tr_err *err);
+
 /* A person, appended to out: its id, then its properties. With a window (or NULL) persons that
  * stand one behind the other cost few reads. */
 TR_MUST_USE enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref,

@@ -116,27 +116,45 @@ static enum tr_rc read_at(const struct asof_file *f, struct asof_window *w, uint
     return TR_OK;
 }
 
+size_t asof_person_bytes(struct asof_ref ref)
+{
+    return sizeof(struct asof_head) + sizeof(struct tr_uuid) + ref.n;
+}
+
+static bool is_person(struct asof_ref ref, const char *record)
+{
+    size_t n = asof_person_bytes(ref) - sizeof(struct asof_head);
+    struct asof_head h;
+
+    memcpy(&h, record, sizeof(h));
+    return h.magic == ASOF_MAGIC && h.type == ASOF_PERSON && h.bytes == n &&
+           h.crc == asof_crc(&h, record + sizeof(h), n, NULL, 0);
+}
+
+enum tr_rc asof_check(const struct asof_file *f, struct asof_ref ref, const char *record,
+                      struct tr_err *err)
+{
+    return is_person(ref, record) ? TR_OK : damaged(f, (uint64_t)ref.at8 * 8, err);
+}
+
 enum tr_rc asof_person(const struct asof_file *f, struct asof_ref ref, struct asof_window *w,
                        struct tr_buf *out, struct tr_err *err)
 {
     uint64_t at = (uint64_t)ref.at8 * 8;
-    size_t bytes = sizeof(struct asof_head) + sizeof(struct tr_uuid) + ref.n;
-    struct asof_head h;
+    size_t bytes = asof_person_bytes(ref);
     char *p = tr_buf_reserve(out, bytes);
 
     if (p == NULL)
         return tr_fail_oom(err);
     if (read_at(f, w, at, p, bytes, err) != TR_OK)
         return tr_wrap(err, "asof/%s", f->name);
-    memcpy(&h, p, sizeof(h));
-    if (h.magic != ASOF_MAGIC || h.type != ASOF_PERSON || h.bytes != bytes - sizeof(h) ||
-        h.crc != asof_crc(&h, p + sizeof(h), h.bytes, NULL, 0)) {
+    if (!is_person(ref, p)) {
         if (w == NULL)
             return damaged(f, at, err);
         w->n = 0; /* it may be older than the record */
         return asof_person(f, ref, NULL, out, err);
     }
-    memmove(p, p + sizeof(h), h.bytes);
-    tr_buf_used(out, h.bytes);
+    memmove(p, p + sizeof(struct asof_head), bytes - sizeof(struct asof_head));
+    tr_buf_used(out, bytes - sizeof(struct asof_head));
     return TR_OK;
 }

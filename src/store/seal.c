@@ -5,8 +5,8 @@
 #include "base/metric.h"
 #include "model/event.h"
 #include "os/kill.h"
+#include "store/crowd.h"
 #include "store/store_priv.h"
-#include "store/who.h"
 
 TR_COUNTER(sealed_events, "tailrace_store_sealed_events_total", "Events moved into sealed blocks.");
 TR_COUNTER(sealed_blocks, "tailrace_store_sealed_blocks_total", "Sealed blocks written.");
@@ -20,14 +20,12 @@ struct place {
     uint32_t size;
     size_t at;
     int64_t inserted_at;
-    struct asof_ref who; /* in files[file] */
-    uint32_t file;
+    uint32_t person; /* of the crowd */
 };
 
 /* What one block is made of, and what made it. */
 struct making {
     struct tr_buf raw;
-    struct who who;
     uint32_t *numbers;
     size_t cap;
 };
@@ -36,30 +34,43 @@ struct making {
 struct piece {
     struct tr_buf events;
     struct place *places;
+    struct crowd_event *whose; /* of each place, in the order they came */
     size_t n, cap;
     struct asof_ref *list; /* of the record at hand */
     size_t cap_list;
     struct asof_file **files;
     size_t n_files;
+    struct crowd crowd;
     uint64_t seq;    /* the last record; 0: none */
     int64_t through; /* everything below is in it */
     uint64_t records_bytes;
     struct making making;
 };
 
+static enum tr_rc make_room(struct piece *p, struct tr_err *err)
+{
+    size_t cap = p->cap == 0 ? 4096 : 2 * p->cap;
+    struct place *places = realloc(p->places, cap * sizeof(*places));
+
+    if (places == NULL)
+        return tr_fail_oom(err);
+    p->places = places;
+    struct crowd_event *whose = realloc(p->whose, cap * sizeof(*whose));
+    if (whose == NULL)
+        return tr_fail_oom(err);
+    p->whose = whose;
+    p->cap = cap;
+    return TR_OK;
+}
+
 static enum tr_rc note(struct piece *p, size_t from, struct tr_err *err)
 {
     while (from < p->events.n) {
         struct tr_event e;
         size_t size = tr_event_unpack(p->events.p + from, p->events.n - from, &e);
-        if (p->n == p->cap) {
-            size_t cap = p->cap == 0 ? 4096 : 2 * p->cap;
-            struct place *places = realloc(p->places, cap * sizeof(*places));
-            if (places == NULL)
-                return tr_fail_oom(err);
-            p->places = places;
-            p->cap = cap;
-        }
+        if (p->n == p->cap && make_room(p, err) != TR_OK)
+            return TR_INTERNAL;
+        p->whose[p->n] = (struct crowd_event){ 0 };
         p->places[p->n++] = (struct place){
             .project = e.project, .size = (uint32_t)size, .at = from, .inserted_at = e.inserted_at
         };
@@ -103,11 +114,19 @@ static enum tr_rc note_who(struct tr_store *s, struct piece *p, uint64_t seq, si
     }
     if (asof_read(&s->asof, seq, n, p->list, &f, err) != TR_OK || hold_file(p, f, err) != TR_OK)
         return err->rc;
-    for (size_t i = 0; i < n; i++) {
-        p->places[from + i].who = p->list[i];
-        p->places[from + i].file = (uint32_t)(p->n_files - 1);
-    }
+    for (size_t i = 0; i < n; i++)
+        p->whose[from + i] =
+            (struct crowd_event){ .ref = p->list[i], .file = (uint32_t)(p->n_files - 1) };
     return TR_OK;
+}
+
+static enum tr_rc read_crowd(struct piece *p, struct tr_err *err)
+{
+    enum tr_rc rc = crowd_read(&p->crowd, p->files, p->whose, p->n, err);
+
+    for (size_t i = 0; i < p->n && rc == TR_OK; i++)
+        p->places[i].person = p->whose[i].person;
+    return rc;
 }
 
 static enum tr_rc gather_record(struct tr_store *s, struct piece *p, struct journal_cursor *c,
@@ -168,9 +187,10 @@ static int compare_places(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-static enum tr_rc write_block(struct tr_store *s, const struct piece *p, size_t from, size_t to,
-                              struct making *m, struct tr_err *err)
+static enum tr_rc write_block(struct tr_store *s, struct piece *p, size_t from, size_t to,
+                              struct tr_err *err)
 {
+    struct making *m = &p->making;
     struct block_row row = {
         .project = p->places[from].project,
         .n = (uint32_t)(to - from),
@@ -181,29 +201,33 @@ static enum tr_rc write_block(struct tr_store *s, const struct piece *p, size_t 
     tr_buf_clear(&m->raw);
     for (size_t i = from; i < to; i++)
         tr_buf_add(&m->raw, p->events.p + p->places[i].at, p->places[i].size);
-    struct block_layout layout = { m->raw.n, m->who.n };
+    struct block_layout layout = { m->raw.n, p->crowd.n_named };
     m->numbers[to - from] = 0; /* may be what fills up */
     tr_buf_add(&m->raw, m->numbers, block_numbers_bytes(to - from));
-    tr_buf_str(&m->raw, tr_buf_view(&m->who.persons));
     if (m->raw.failed)
         return tr_fail_oom(err);
+    if (crowd_write(&p->crowd, p->files, &m->raw, err) != TR_OK)
+        return err == NULL ? TR_INTERNAL : err->rc;
     return blocks_add(&s->blocks, tr_buf_view(&m->raw), &layout, &row, err);
 }
 
 /* The end of the block that begins at `from`: one project's, so many bytes of events and persons.
  */
-static enum tr_rc fill_block(const struct tr_store *s, const struct piece *p, size_t from,
-                             struct making *m, size_t *ret_to, struct tr_err *err)
+static enum tr_rc fill_block(const struct tr_store *s, struct piece *p, size_t from, size_t *ret_to,
+                             struct tr_err *err)
 {
+    struct making *m = &p->making;
+    struct crowd *crowd = &p->crowd;
     size_t to = from;
     size_t bytes = 0;
     size_t most = s->options.block_bytes;
 
-    who_clear(&m->who);
+    crowd_begin_block(crowd);
     for (; to < p->n && p->places[to].project == p->places[from].project; to++) {
         const struct place *e = &p->places[to];
-        if (to > from && (bytes + e->size > most ||
-                          m->who.persons.n + who_bytes(e->who.n) > BLOCK_PERSONS * most))
+        if (to > from &&
+            (bytes + e->size > most ||
+             crowd->named_bytes + crowd_bytes(crowd, e->person) > BLOCK_PERSONS * most))
             break;
         if (to - from + 1 >= m->cap) {
             size_t cap = m->cap == 0 ? 4096 : 2 * m->cap;
@@ -213,8 +237,7 @@ static enum tr_rc fill_block(const struct tr_store *s, const struct piece *p, si
             m->numbers = numbers;
             m->cap = cap;
         }
-        if (who_add(&m->who, p->n_files == 0 ? NULL : p->files[e->file], e->who,
-                    &m->numbers[to - from], err) != TR_OK)
+        if (crowd_add(crowd, e->person, &m->numbers[to - from], err) != TR_OK)
             return err->rc;
         bytes += e->size;
     }
@@ -228,9 +251,9 @@ static enum tr_rc write_blocks(struct tr_store *s, struct piece *p, struct tr_er
 
     for (size_t from = 0; from < p->n && rc == TR_OK;) {
         size_t to = from;
-        rc = fill_block(s, p, from, &p->making, &to, err);
+        rc = fill_block(s, p, from, &to, err);
         if (rc == TR_OK)
-            rc = write_block(s, p, from, to, &p->making, err);
+            rc = write_block(s, p, from, to, err);
         from = to;
     }
     return rc;
@@ -258,6 +281,8 @@ static void publish(struct tr_store *s, const struct piece *p)
 
 static enum tr_rc seal_piece(struct tr_store *s, struct piece *p, struct tr_err *err)
 {
+    if (read_crowd(p, err) != TR_OK)
+        return err->rc;
     if (p->n > 1)
         qsort(p->places, p->n, sizeof(*p->places), compare_places);
     if (blocks_begin(&s->blocks, err) != TR_OK)
@@ -281,7 +306,7 @@ static struct piece *piece_new(const struct tr_store *s)
         return NULL;
     tr_buf_init(&p->events, s->options.seal_bytes + BLOCK_MOST);
     tr_buf_init(&p->making.raw, BLOCK_MOST);
-    who_init(&p->making.who, BLOCK_MOST);
+    crowd_init(&p->crowd);
     return p;
 }
 
@@ -305,9 +330,10 @@ void store_seal_rest(struct tr_store *s)
     free(p->files);
     free(p->list);
     free(p->places);
+    free(p->whose);
     tr_buf_fini(&p->events);
     tr_buf_fini(&p->making.raw);
-    who_fini(&p->making.who);
+    crowd_fini(&p->crowd);
     free(p->making.numbers);
     free(p);
     s->piece = NULL;

@@ -53,11 +53,40 @@ static bool grow(struct who *w)
     return true;
 }
 
+void who_put(struct tr_buf *out, const char *id, uint32_t n)
+{
+    static const char zeros[8];
+    uint32_t length[2] = { n, 0 };
+
+    tr_buf_add(out, id, sizeof(struct tr_uuid));
+    tr_buf_add(out, length, sizeof(length));
+    tr_buf_add(out, id + sizeof(struct tr_uuid), n);
+    tr_buf_add(out, zeros, ((n + 7U) & ~7U) - n);
+}
+
+enum tr_rc who_append(struct tr_buf *out, const struct asof_file *f, struct asof_ref ref,
+                      struct asof_window *window, struct tr_err *err)
+{
+    size_t start = out->n;
+    uint32_t n[2] = { ref.n, 0 };
+    /* The id comes with the properties behind it: the length goes in between. */
+    char *p = tr_buf_reserve(out, who_bytes(ref.n) + sizeof(struct tr_uuid) + 8);
+
+    if (p == NULL)
+        return tr_fail_oom(err);
+    if (asof_person(f, ref, window, out, err) != TR_OK)
+        return err == NULL ? TR_INTERNAL : err->rc;
+    p = out->p + start + sizeof(struct tr_uuid);
+    memmove(p + sizeof(n), p, ref.n);
+    memcpy(p, n, sizeof(n));
+    memset(p + sizeof(n) + ref.n, 0, ((ref.n + 7U) & ~7U) - ref.n);
+    out->n = start + who_bytes(ref.n);
+    return TR_OK;
+}
+
 enum tr_rc who_add(struct who *w, const struct asof_file *f, struct asof_ref ref, uint32_t *ret,
                    struct tr_err *err)
 {
-    static const char zeros[8];
-
     *ret = 0;
     if (ref.at8 == 0)
         return TR_OK;
@@ -67,20 +96,9 @@ enum tr_rc who_add(struct who *w, const struct asof_file *f, struct asof_ref ref
     *ret = slot->number;
     if (*ret != 0)
         return TR_OK;
-
-    /* The id comes with the properties behind it: the length goes in between. */
-    size_t start = w->persons.n;
-    uint32_t n[2] = { ref.n, 0 };
-    if (asof_person(f, ref, &w->window, &w->persons, err) != TR_OK)
-        return err == NULL ? TR_INTERNAL : err->rc;
-    tr_buf_add(&w->persons, zeros, sizeof(zeros));
-    tr_buf_add(&w->persons, zeros, ((ref.n + 7U) & ~7U) - ref.n);
-    if (w->persons.failed)
-        return tr_fail_oom(err);
-    char *p = w->persons.p + start + sizeof(struct tr_uuid);
-    memmove(p + sizeof(n), p, ref.n);
-    memcpy(p, n, sizeof(n));
-    memset(p + sizeof(n) + ref.n, 0, ((ref.n + 7U) & ~7U) - ref.n);
+    enum tr_rc rc = who_append(&w->persons, f, ref, &w->window, err);
+    if (rc != TR_OK)
+        return rc;
     *slot = (struct who_slot){ f->id, ref.at8, (uint32_t)++w->n };
     *ret = slot->number;
     return TR_OK;

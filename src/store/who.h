@@ -28,6 +28,13 @@ void who_clear(struct who *w);
 TR_MUST_USE enum tr_rc who_add(struct who *w, const struct asof_file *f, struct asof_ref ref,
                                uint32_t *ret, struct tr_err *err);
 
+/* Appends a person in that form; id is followed by n bytes of properties. */
+void who_put(struct tr_buf *out, const char *id, uint32_t n);
+/* The same, read from where it stands. */
+TR_MUST_USE enum tr_rc who_append(struct tr_buf *out, const struct asof_file *f,
+                                  struct asof_ref ref, struct asof_window *window,
+                                  struct tr_err *err);
+
 /* What who_add would make longer by a person with so many bytes of properties. */
 static inline size_t who_bytes(size_t properties_n)
 {
