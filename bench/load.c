@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_TOKENS = 256, EVENT_ROOM = 2048, LATENCY_BUCKETS = 400 };
+enum { MAX_TOKENS = 256, EVENT_ROOM = 2048, LATENCY_BUCKETS = 400, EPOCH_S = 10 };
 
 struct options {
     int port, connections, batch, tokens, event_bytes;
@@ -102,6 +102,8 @@ static void put_uuid(char *at)
     }
 }
 
+#define SESSION "0192f3a1" /* the first digits of the session ids of 2024 */
+
 static size_t put_event(const struct options *o, char *at, int n)
 {
     const char *set = o->people > 0 && n % 10 < 3 ? (o->plain ? "aset" : "$set") : NULL;
@@ -120,7 +122,7 @@ static size_t put_event(const struct options *o, char *at, int n)
     if (o->plain)
         used += sprintf(at + used, "\"$process_person_profile\":false,");
     if (session != NULL)
-        used += sprintf(at + used, "\"%s\":\"0192f3a1-0000-7000-8000-%012d\",", session, n);
+        used += sprintf(at + used, "\"%s\":\"" SESSION "-0000-7000-8000-%012d\",", session, n);
     if (set != NULL)
         used += sprintf(at + used, "\"%s\":{\"plan\":\"p%07d\",\"seats\":5},", set, n);
     used += sprintf(at + used, "\"list\":[1,2,3,null,true],\"text\":\"");
@@ -144,7 +146,8 @@ static struct places places_of(const struct options *o, const char *request, con
 
     if (o->people > 0) {
         p.person = place_of(request, event, "\"distinct_id\":\"user-");
-        p.session = place_of(request, event, "session_id\":\"0192f3a1-0000-7000-8000-");
+        p.session = place_of(request, event, "session_id\":\"" SESSION);
+        p.session -= p.session == 0 ? 0 : sizeof(SESSION) - 1;
         p.set = place_of(request, event, "set\":{\"plan\":\"p");
     }
     return p;
@@ -221,7 +224,24 @@ static bool push(struct connection *c)
     return true;
 }
 
-/* A new event: its uuid, and whose it is. A session lasts as long as epoch does not change. */
+/* UUIDv7, as browsers make them: the first 48 bits are the milliseconds at which the session began.
+ * Everybody begins one in the course of each epoch; it lasts until the next. */
+static void put_session(const struct options *o, char *at, uint64_t person, int64_t epoch)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint64_t ms = UINT64_C(0x0192f3a10000) + (uint64_t)epoch * EPOCH_S * 1000 +
+                  person * EPOCH_S * 1000 / (uint64_t)o->people;
+
+    for (int i = 12; i >= 0; i--) {
+        if (i == 8)
+            continue;
+        at[i] = hex[ms & 15];
+        ms >>= 4;
+    }
+    put_digits(at + sizeof("00000000-0000-7000-8000-") - 1, 12, person);
+}
+
+/* A new event: its uuid, and whose it is. */
 static void refresh(const struct options *o, char *request, const struct places *p, int64_t epoch)
 {
     static uint64_t walked;
@@ -232,7 +252,7 @@ static void refresh(const struct options *o, char *request, const struct places 
     uint64_t person = (o->walk ? walked++ : next_random()) % (uint64_t)o->people;
     put_digits(request + p->person, 7, person);
     if (p->session != 0)
-        put_digits(request + p->session, 12, person * 100000 + (uint64_t)epoch % 100000);
+        put_session(o, request + p->session, person, epoch);
     if (p->set != 0)
         put_digits(request + p->set, 7, next_random() % 10000000);
 }
@@ -240,7 +260,7 @@ static void refresh(const struct options *o, char *request, const struct places 
 static void start(const struct options *o, struct connection *c)
 {
     for (int i = 0; i < o->batch; i++)
-        refresh(o, c->request, &c->events[i], c->began_us / 10000000);
+        refresh(o, c->request, &c->events[i], c->began_us / (EPOCH_S * 1000000));
     c->sent = 0;
     c->answer_n = 0;
     c->began_us = now_us();

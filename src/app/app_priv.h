@@ -49,4 +49,8 @@ TR_MUST_USE enum tr_rc app_first_start(struct app *a, struct tr_err *err);
 /* serve.c */
 int app_serve(int argc, char **argv);
 
+/* memory.c: the first before anything else; it may start the program anew, with the same pid. */
+void app_huge_pages(char **argv);
+void app_bound_memory(void);
+
 #endif

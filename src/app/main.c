@@ -23,8 +23,10 @@ int main(int argc, char **argv)
     const char *command = argc < 2 ? "" : argv[1];
 
     tr_kill_arm();
-    if (strcmp(command, "serve") == 0)
+    if (strcmp(command, "serve") == 0) {
+        app_huge_pages(argv);
         return app_serve(argc - 1, argv + 1);
+    }
     if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) {
         (void)puts("tailrace " TR_VERSION);
         return 0;

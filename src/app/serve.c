@@ -1,6 +1,5 @@
 /* `tailrace serve`: from options to a running server, and down again. */
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -19,10 +18,7 @@ static void set_process_up(void)
 
     /* SQLite's own memory counters cost a lock for each allocation. */
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    /* Few arenas, and large blocks go back to the system: memory stays near what is in use. */
-    (void)mallopt(M_ARENA_MAX, 2);
-    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+    app_bound_memory();
     (void)signal(SIGPIPE, SIG_IGN);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;

@@ -9,8 +9,9 @@
 #include "os/kill.h"
 
 enum {
-    SLICE_BYTES = 4 << 20,  /* of journal applied before others get the lock */
-    COMMIT_BYTES = 1 << 30, /* of journal that a start may have to apply again */
+    SLICE_BYTES = 4 << 20,         /* of journal applied before others get the lock */
+    COMMIT_BYTES = 1 << 30,        /* of journal that a start may have to apply again */
+    MANY_EVENTS = 4 * AHEAD_STEPS, /* of a record: worth another thread */
     IDLE_RECORDS = 4096, /* that change nothing, after which the position is written all the same */
     WAL_PAGES_MOST = 65536, /* 256 MiB: then the commit itself makes the log shorter */
 };
@@ -78,6 +79,7 @@ enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes,
     *d = (struct derived){ .dirty_most = cache_bytes / 4 * 3, .commit_us = commit_us };
     (void)pthread_mutex_init(&d->lock, NULL);
     (void)pthread_mutex_init(&d->next, NULL);
+    ahead_init(&d->ahead, DERIVED_NICENESS);
     tr_buf_init(&d->prefix,
                 sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
     tr_buf_init(&d->events, (size_t)RECORD_EVENT + RECORD_BYTES);
@@ -96,6 +98,7 @@ enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes,
 
 void derived_close(struct derived *d)
 {
+    ahead_fini(&d->ahead);
     journal_cursor_fini(&d->cursor);
     counts_free(d->counts);
     state_free(d->state);
@@ -159,7 +162,7 @@ static enum tr_rc write_all(struct derived *d, struct tr_err *err)
     return store_sql_run(d->set_applied, err);
 }
 
-static enum tr_rc commit(struct derived *d, struct tr_err *err)
+static enum tr_rc commit_now(struct derived *d, struct tr_err *err)
 {
     enum tr_rc rc = write_all(d, err);
 
@@ -185,6 +188,19 @@ static enum tr_rc commit(struct derived *d, struct tr_err *err)
     return TR_OK;
 }
 
+static enum tr_rc commit(struct derived *d, struct tr_err *err)
+{
+    int64_t began = tr_clock_boot_us();
+
+    atomic_store(&d->committing, true);
+    enum tr_rc rc = commit_now(d, err);
+    int64_t now = tr_clock_boot_us();
+    atomic_store(&d->commit_took_us, now - began);
+    atomic_store(&d->commit_ended, now);
+    atomic_store(&d->committing, false);
+    return rc;
+}
+
 enum tr_rc derived_checkpoint(struct derived *d, struct tr_err *err)
 {
     int code =
@@ -198,9 +214,30 @@ enum tr_rc derived_checkpoint(struct derived *d, struct tr_err *err)
 
 /* ---- applying ---- */
 
+/* While one part is applied, the next ones are read. */
+static enum tr_rc apply_many(struct derived *d, const struct record_head *h, struct tr_err *err)
+{
+    struct ahead_part *part = NULL;
+    enum tr_rc rc = ahead_start(&d->ahead, &d->cursor, h, err);
+
+    if (rc != TR_OK)
+        return rc;
+    while ((rc = ahead_take(&d->ahead, &part, err)) == TR_OK && part != NULL) {
+        rc = state_steps(d->state, part->steps, part->n, d->asof, err);
+        if (rc != TR_OK)
+            break;
+        ahead_give_back(&d->ahead);
+    }
+    ahead_stop(&d->ahead);
+    return rc == TR_OK ? asof_end(d->asof, h->seq, err) : rc;
+}
+
 static enum tr_rc apply_events(struct derived *d, const struct record_head *h, struct tr_err *err)
 {
     enum tr_rc rc = begin(d, err);
+
+    if (rc == TR_OK && h->type == RECORD_GROUP && h->events >= MANY_EVENTS)
+        return apply_many(d, h, err);
 
     tr_buf_clear(&d->events);
     if (rc == TR_OK)
@@ -236,6 +273,7 @@ static enum tr_rc apply_record(struct derived *d, bool *ret_any, bool *ret_full,
     d->applied_seq = h.seq;
     d->through = h.last_stamp + 1;
     d->bytes += record_size(&h);
+    (void)atomic_fetch_add(&d->applied_bytes, record_size(&h));
     *ret_any = true;
     return TR_OK;
 }
@@ -374,6 +412,11 @@ enum tr_rc derived_use(struct derived *d,
 
 void derived_position(struct derived *d, struct derived_position *ret)
 {
-    *ret =
-        (struct derived_position){ atomic_load(&d->durable_seq), atomic_load(&d->applied_through) };
+    *ret = (struct derived_position){
+        .durable_seq = atomic_load(&d->durable_seq),
+        .applied_through = atomic_load(&d->applied_through),
+        .committing = atomic_load(&d->committing),
+        .commit_took_us = atomic_load(&d->commit_took_us),
+        .commit_ended = atomic_load(&d->commit_ended),
+    };
 }

@@ -9,12 +9,17 @@
 #ifndef TR_STORE_DERIVED_H
 #define TR_STORE_DERIVED_H
 
+#include "store/ahead.h"
 #include "store/asof.h"
 #include "store/counts.h"
 #include "store/journal.h"
 #include "store/state.h"
 #include "store/store.h"
 #include "store/store_sql.h"
+
+/* Of the threads that apply the journal, where the system allows it: everybody else waits for what
+ * they are behind. */
+enum { DERIVED_NICENESS = -10 };
 
 struct derived {
     char *path;
@@ -26,6 +31,7 @@ struct derived {
     struct counts *counts;
     struct state *state;
     struct tr_buf prefix, events;
+    struct ahead ahead;
     struct journal_cursor cursor; /* before the record behind applied_seq; or nowhere */
     size_t dirty_most;
     uint64_t applied_seq;            /* seen by the users */
@@ -39,8 +45,11 @@ struct derived {
     uint64_t asof_from; /* records up to here were applied before anybody asked whose events are */
     /* Read without the lock, which is held while state.db is written: */
     atomic_int_fast64_t applied_through; /* everything below is in it */
+    atomic_uint_fast64_t applied_bytes;  /* of journal, since the start */
     atomic_uint_fast64_t durable_seq;    /* what is in state.db for good */
     atomic_int_fast64_t visible_through; /* what happened below is seen by other connections */
+    atomic_bool committing;
+    atomic_int_fast64_t commit_took_us, commit_ended; /* the last one; boot-time clock */
 };
 
 /* Reads the position; attach before anything is applied. */
@@ -68,6 +77,8 @@ TR_MUST_USE enum tr_rc derived_use(struct derived *d,
 struct derived_position {
     uint64_t durable_seq;
     int64_t applied_through;
+    bool committing; /* nothing is applied meanwhile */
+    int64_t commit_took_us, commit_ended;
 };
 void derived_position(struct derived *d, struct derived_position *ret);
 

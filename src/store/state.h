@@ -53,6 +53,11 @@ void state_free(struct state *s);
 TR_MUST_USE enum tr_rc state_events(struct state *s, struct tr_str packed, struct asof *asof,
                                     struct tr_err *err);
 
+/* The same of events that were taken apart before. */
+struct step;
+TR_MUST_USE enum tr_rc state_steps(struct state *s, struct step *steps, size_t n,
+                                   struct asof *asof, struct tr_err *err);
+
 /* What a person told the store to do: an event that no client sent (state_command.c). */
 extern const char state_delete_person[];
 TR_MUST_USE enum tr_rc state_command(struct state *s, struct tr_str packed, struct tr_err *err);

@@ -5,16 +5,9 @@
 enum {
     WINDOW = 16, /* events prepared together */
     LINE = 64,
+    MAPPING_LINES = 2,
     PERSON_LINES = 6, /* of an entry that are fetched: most have no more */
     SESSION_LINES = 5,
-};
-
-struct step {
-    struct tr_event e;
-    struct tr_facts f;
-    struct session_key session;
-    uint32_t mapping_hash, session_hash;
-    bool has_session;
 };
 
 static void fetch(const void *p, int lines)
@@ -23,17 +16,26 @@ static void fetch(const void *p, int lines)
         __builtin_prefetch((const char *)p + (size_t)i * LINE);
 }
 
-static void prepare(const struct state *s, struct step *w)
+size_t step_read(struct step *w, const char *p, size_t n)
 {
+    size_t size = tr_event_unpack(p, n, &w->e);
+
     tr_facts_read(w->e.properties, &w->f);
     w->mapping_hash = state_hash(w->e.project, w->e.distinct_id.p, w->e.distinct_id.n);
-    cache_fetch_slot(&s->mappings, w->mapping_hash);
     w->session.project = w->e.project;
     w->has_session = tr_session_id(&w->f, &w->session.id);
-    if (!w->has_session)
-        return;
-    w->session_hash = session_hash(&w->session);
-    cache_fetch_slot(&s->sessions, w->session_hash);
+    if (w->has_session)
+        w->session_hash = session_hash(&w->session);
+    return size;
+}
+
+static void fetch_slots(const struct state *s, const struct step *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        cache_fetch_slot(&s->mappings, w[i].mapping_hash);
+        if (w[i].has_session)
+            cache_fetch_slot(&s->sessions, w[i].session_hash);
+    }
 }
 
 static void fetch_entries(const struct state *s, struct step *w, size_t n)
@@ -42,25 +44,26 @@ static void fetch_entries(const struct state *s, struct step *w, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         found[i] = cache_guess(&s->mappings, w[i].mapping_hash);
-        fetch(found[i], 1);
+        fetch(found[i], MAPPING_LINES);
         if (w[i].has_session)
             fetch(cache_guess(&s->sessions, w[i].session_hash), SESSION_LINES);
     }
     for (size_t i = 0; i < n; i++) {
         const struct mapping_entry *m = (const struct mapping_entry *)(const void *)found[i];
-        w[i].mapping_hash = m == NULL ? 0 : person_hash(m->m.person);
-        cache_fetch_slot(&s->persons, w[i].mapping_hash);
+        w[i].person_hash = m == NULL ? 0 : person_hash(m->m.person);
+        cache_fetch_slot(&s->persons, w[i].person_hash);
     }
     for (size_t i = 0; i < n; i++)
-        fetch(cache_guess(&s->persons, w[i].mapping_hash), PERSON_LINES);
+        fetch(cache_guess(&s->persons, w[i].person_hash), PERSON_LINES);
 }
 
 /* The person of an event that changes nothing: known, and brought up to events like this before. */
-static enum tr_rc find_settled(struct state *s, const struct tr_event *e, uint64_t hash,
+static enum tr_rc find_settled(struct state *s, const struct step *w, uint64_t hash,
                                struct person_entry **ret, struct tr_err *err)
 {
+    const struct tr_event *e = &w->e;
     struct mapping_entry *m;
-    enum tr_rc rc = state_mapping(s, e->project, e->distinct_id, &m, err);
+    enum tr_rc rc = state_mapping(s, e->project, e->distinct_id, w->mapping_hash, &m, err);
 
     *ret = NULL;
     if (rc != TR_OK || m == NULL || m->m.person == 0 || m->m.deleted)
@@ -71,13 +74,15 @@ static enum tr_rc find_settled(struct state *s, const struct tr_event *e, uint64
     return rc;
 }
 
-static enum tr_rc people(struct state *s, const struct tr_event *e, const struct tr_facts *f,
-                         struct person_entry **ret, bool *ret_bare, struct tr_err *err)
+static enum tr_rc people(struct state *s, const struct step *w, struct person_entry **ret,
+                         bool *ret_bare, struct tr_err *err)
 {
+    const struct tr_event *e = &w->e;
+    const struct tr_facts *f = &w->f;
     struct tr_belongs who = { 0 };
     uint64_t hash = 0;
     bool plain = tr_people_is_plain(e, f, &hash);
-    enum tr_rc rc = plain ? find_settled(s, e, hash, ret, err) : TR_OK;
+    enum tr_rc rc = plain ? find_settled(s, w, hash, ret, err) : TR_OK;
 
     if (rc != TR_OK || (plain && *ret != NULL))
         return rc;
@@ -102,7 +107,7 @@ static enum tr_rc apply(struct state *s, const struct step *w, struct asof *asof
     if (rc == TR_OK && w->has_session)
         rc = state_session(s, &w->e, &w->f, &w->session, w->session_hash, err);
     if (rc == TR_OK)
-        rc = people(s, &w->e, &w->f, &who, &bare, err);
+        rc = people(s, w, &who, &bare, err);
     if (rc != TR_OK)
         return rc;
     if (who == NULL)
@@ -110,6 +115,22 @@ static enum tr_rc apply(struct state *s, const struct step *w, struct asof *asof
     if (bare)
         return asof_add(asof, &(struct asof_place){ 0 }, &who->p.id, TR_STR("{}"), err);
     return asof_add(asof, &who->place, &who->p.id, who->p.properties, err);
+}
+
+enum tr_rc state_steps(struct state *s, struct step *w, size_t n, struct asof *asof,
+                       struct tr_err *err)
+{
+    enum tr_rc rc = TR_OK;
+
+    for (size_t from = 0; from < n && rc == TR_OK; from += WINDOW) {
+        size_t some = n - from < WINDOW ? n - from : WINDOW;
+
+        fetch_slots(s, w + from, some);
+        fetch_entries(s, w + from, some);
+        for (size_t i = from; i < from + some && rc == TR_OK; i++)
+            rc = apply(s, &w[i], asof, err);
+    }
+    return rc;
 }
 
 enum tr_rc state_events(struct state *s, struct tr_str packed, struct asof *asof,
@@ -120,13 +141,9 @@ enum tr_rc state_events(struct state *s, struct tr_str packed, struct asof *asof
 
     for (size_t at = 0; at < packed.n && rc == TR_OK;) {
         size_t n = 0;
-        while (n < WINDOW && at < packed.n) {
-            at += tr_event_unpack(packed.p + at, packed.n - at, &w[n].e);
-            prepare(s, &w[n++]);
-        }
-        fetch_entries(s, w, n);
-        for (size_t i = 0; i < n && rc == TR_OK; i++)
-            rc = apply(s, &w[i], asof, err);
+        while (n < WINDOW && at < packed.n)
+            at += step_read(&w[n++], packed.p + at, packed.n - at);
+        rc = state_steps(s, w, n, asof, err);
     }
     return rc;
 }

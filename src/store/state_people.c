@@ -220,15 +220,15 @@ static enum tr_rc mapping_write(void *owner, struct cache_entry *c, struct tr_er
 
 const struct cache_ops state_mapping_ops = { .is = mapping_is, .write = mapping_write };
 
-static struct mapping_entry *find_mapping(struct state *s, int32_t project, struct tr_str id)
+static struct mapping_entry *find_mapping(struct state *s, int32_t project, struct tr_str id,
+                                          uint32_t hash)
 {
     struct mapping_key key = { project, id };
 
-    return (struct mapping_entry *)(void *)cache_find(&s->mappings, state_hash(project, id.p, id.n),
-                                                      &key);
+    return (struct mapping_entry *)(void *)cache_find(&s->mappings, hash, &key);
 }
 
-static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id,
+static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id, uint32_t hash,
                               const struct tr_mapping *m, struct mapping_entry **ret,
                               struct tr_err *err)
 {
@@ -238,7 +238,7 @@ static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id
     if (e == NULL)
         return tr_fail_oom(err);
     *e = (struct mapping_entry){
-        .c = { .hash = state_hash(project, id.p, id.n), .bytes = (uint32_t)bytes },
+        .c = { .hash = hash, .bytes = (uint32_t)bytes },
         .project = project,
         .m = *m,
         .n = (uint32_t)id.n,
@@ -249,12 +249,12 @@ static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id
 }
 
 enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,
-                         struct mapping_entry **ret, struct tr_err *err)
+                         uint32_t hash, struct mapping_entry **ret, struct tr_err *err)
 {
     sqlite3_stmt *q = s->sql[SQL_MAPPING_GET];
     bool found;
 
-    *ret = find_mapping(s, project, distinct_id);
+    *ret = find_mapping(s, project, distinct_id, hash);
     if (*ret != NULL)
         return TR_OK;
     (void)sqlite3_bind_int64(q, 1, project);
@@ -269,14 +269,15 @@ enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinc
         .deleted = sqlite3_column_int(q, 3) != 0,
     };
     (void)sqlite3_reset(q);
-    return add_mapping(s, project, distinct_id, &m, ret, err);
+    return add_mapping(s, project, distinct_id, hash, &m, ret, err);
 }
 
 static enum tr_rc get_mapping(void *state, int32_t project, struct tr_str distinct_id,
                               struct tr_mapping *ret, bool *ret_found, struct tr_err *err)
 {
     struct mapping_entry *e;
-    enum tr_rc rc = state_mapping(state, project, distinct_id, &e, err);
+    uint32_t hash = state_hash(project, distinct_id.p, distinct_id.n);
+    enum tr_rc rc = state_mapping(state, project, distinct_id, hash, &e, err);
 
     *ret_found = rc == TR_OK && e != NULL;
     if (*ret_found)
@@ -299,7 +300,8 @@ static enum tr_rc map(void *state, int32_t project, struct tr_str distinct_id,
 {
     struct state *s = state;
     sqlite3_stmt *q = s->sql[SQL_MAPPING_PUT];
-    struct mapping_entry *e = find_mapping(s, project, distinct_id);
+    uint32_t hash = state_hash(project, distinct_id.p, distinct_id.n);
+    struct mapping_entry *e = find_mapping(s, project, distinct_id, hash);
 
     (void)sqlite3_bind_int64(q, 1, project);
     state_bind_text(q, 2, distinct_id);
@@ -313,7 +315,7 @@ static enum tr_rc map(void *state, int32_t project, struct tr_str distinct_id,
     if (store_sql_run(q, err) != TR_OK)
         return tr_wrap(err, "write a mapping");
     if (e == NULL)
-        return add_mapping(s, project, distinct_id, m, &e, err);
+        return add_mapping(s, project, distinct_id, hash, m, &e, err);
     e->m = *m;
     return TR_OK;
 }
@@ -330,7 +332,8 @@ static enum tr_rc update_mappings(struct state *s, int32_t project, sqlite3_stmt
         rc = store_sql_row(q, &more, err);
         if (rc != TR_OK || !more)
             break;
-        struct mapping_entry *e = find_mapping(s, project, state_column_text(q, 0));
+        struct tr_str id = state_column_text(q, 0);
+        struct mapping_entry *e = find_mapping(s, project, id, state_hash(project, id.p, id.n));
         if (e != NULL)
             e->m = (struct tr_mapping){
                 .person = sqlite3_column_int64(q, 1),

@@ -4,6 +4,7 @@
 
 #include "identity/session.h"
 #include "store/state.h"
+#include "store/state_step.h"
 
 struct person_entry {
     struct cache_entry c; /* first */
@@ -74,11 +75,6 @@ static inline uint32_t person_hash(int64_t row)
     return (uint32_t)tr_hash64(&row, sizeof(row), 0);
 }
 
-struct session_key {
-    int32_t project;
-    struct tr_uuid id;
-};
-
 static inline uint32_t session_hash(const struct session_key *k)
 {
     return state_hash(k->project, k->id.b, sizeof(k->id.b));
@@ -99,8 +95,10 @@ void state_person_of_row(sqlite3_stmt *q, struct tr_person *ret);
 /* By row; NULL in *ret: there is none. */
 TR_MUST_USE enum tr_rc state_person(struct state *s, int32_t project, int64_t row,
                                     struct person_entry **ret, struct tr_err *err);
+/* hash: state_hash of project and distinct_id. */
 TR_MUST_USE enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,
-                                     struct mapping_entry **ret, struct tr_err *err);
+                                     uint32_t hash, struct mapping_entry **ret,
+                                     struct tr_err *err);
 
 /* ---- state_sessions.c ---- */
 

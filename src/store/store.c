@@ -13,7 +13,11 @@
 enum { DEDUP_TABLE = 65536, DEDUP_TABLE_LEAST = 64, DEDUP_TABLE_PART = 64 };
 
 /* Compression gives way to whoever waits for an answer. */
-enum { SEALER_NICENESS = 10 };
+enum {
+    SEALER_NICENESS = 10,
+    APPLY_BUSY_BYTES = 256 << 10, /* of journal in a pass: the next one begins soon */
+    APPLY_NAP_US = 10 * 1000,
+};
 
 void tr_store_options_default(struct tr_store_options *o)
 {
@@ -162,7 +166,7 @@ static enum tr_rc start_threads(struct tr_store *s, struct tr_err *err)
     if (tr_thread_start(&s->writer, "store-writer", store_writer, s, err) != TR_OK)
         return err->rc;
     if (worker_start(&s->keeper, "store-keeper", s, store_keep, 0, err) == TR_OK &&
-        worker_start(&s->applier, "store-applier", s, store_apply, 0, err) == TR_OK &&
+        worker_start(&s->applier, "store-applier", s, store_apply, DERIVED_NICENESS, err) == TR_OK &&
         worker_start(&s->sealer, "store-sealer", s, store_seal, SEALER_NICENESS, err) == TR_OK)
         return TR_OK;
     tr_monitor_enter(&s->queue);
@@ -403,7 +407,12 @@ void tr_store_status(struct tr_store *s, struct tr_store_status *ret)
 
 enum tr_rc store_apply(struct tr_store *s, struct tr_err *err)
 {
-    return derived_catch_up(&s->derived, err);
+    uint64_t before = atomic_load(&s->derived.applied_bytes);
+    enum tr_rc rc = derived_catch_up(&s->derived, err);
+    bool busy = atomic_load(&s->derived.applied_bytes) - before >= APPLY_BUSY_BYTES;
+
+    s->applier.nap_us = busy ? APPLY_NAP_US : WORKER_NAP_US;
+    return rc;
 }
 
 enum tr_rc tr_store_counts(struct tr_store *s, int32_t project, struct tr_range range,

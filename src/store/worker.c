@@ -12,13 +12,12 @@ TR_COUNTER(failures, "tailrace_store_keeper_failures_total",
            "Passes of the store's keeper, applier and sealer that failed and are tried again.");
 
 enum {
-    PASS_US = 500 * 1000,
     RETRY_US = 1000 * 1000, /* after a failure, told or not */
 };
 
 void worker_init(struct store_worker *w)
 {
-    *w = (struct store_worker){ 0 };
+    *w = (struct store_worker){ .nap_us = WORKER_NAP_US };
     tr_monitor_init(&w->monitor);
 }
 
@@ -63,7 +62,7 @@ static void *run(void *worker)
         if (failed)
             (void)tr_err_text(&err, w->trouble, sizeof(w->trouble));
         if ((!w->told || failed) && !w->closing)
-            (void)tr_monitor_wait(&w->monitor, failed ? RETRY_US : PASS_US);
+            (void)tr_monitor_wait(&w->monitor, failed ? RETRY_US : w->nap_us);
         w->told = false;
         closing = w->closing;
         tr_monitor_leave(&w->monitor);

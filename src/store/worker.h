@@ -7,6 +7,8 @@
 
 struct tr_store;
 
+enum { WORKER_NAP_US = 500 * 1000 }; /* between two passes, unless told */
+
 struct store_worker {
     struct tr_monitor monitor;
     bool told, closing; /* inside the monitor, as is trouble */
@@ -18,6 +20,7 @@ struct store_worker {
     struct tr_store *s;
     enum tr_rc (*pass)(struct tr_store *, struct tr_err *);
     int niceness;
+    int64_t nap_us; /* the pass may set it */
 };
 
 void worker_init(struct store_worker *w);

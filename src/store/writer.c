@@ -9,10 +9,11 @@ TR_COUNTER(held, "tailrace_store_held_commits_total",
            "Commits that waited because persons and sessions were behind.");
 
 enum {
-    HOLD_BEHIND_US = 300 * 1000, /* from here on .. */
-    HOLD_PART = 50,              /* .. by this part of the rest .. */
-    HOLD_MOST_US = 20 * 1000,    /* .. at most this, unless nothing is applied for so long: */
+    HOLD_BEHIND_US = 400 * 1000, /* from here on .. */
+    HOLD_PART = 80,              /* .. by this part of the rest .. */
+    HOLD_MOST_US = 10 * 1000,    /* .. at most this, unless nothing is applied for so long: */
     HOLD_STUCK_US = 2 * 1000 * 1000,
+    HOLD_EASE_US = 2 * 1000 * 1000, /* in which the time that a commit of it took is caught up */
 };
 
 /* What one commit takes at most (but always one group): bounds the wait of the first for the last,
@@ -63,14 +64,12 @@ static void refuse(struct tr_store *s, struct tr_group *list, enum tr_rc rc,
 
 /* Microseconds that what is derived is behind. After a pause the stamps are far apart: it is not
  * longer behind than since it was last seen to be near. */
-static int64_t behind_us(struct tr_store *s, int64_t now)
+static int64_t behind_us(struct tr_store *s, const struct derived_position *p, int64_t now)
 {
-    struct derived_position p;
+    int64_t behind = atomic_load(&s->closed_through) - p->applied_through;
 
-    derived_position(&s->derived, &p);
-    int64_t behind = atomic_load(&s->closed_through) - p.applied_through;
-    if (p.applied_through != s->hold_seen) {
-        s->hold_seen = p.applied_through;
+    if (p->applied_through != s->hold_seen) {
+        s->hold_seen = p->applied_through;
         s->hold_since = now;
     }
     if (behind < HOLD_BEHIND_US)
@@ -78,19 +77,32 @@ static int64_t behind_us(struct tr_store *s, int64_t now)
     return behind < now - s->hold_near ? behind : now - s->hold_near;
 }
 
+/* How far it may be behind: further after it was written to the disk, and less and less so. */
+static int64_t may_be_behind_us(const struct derived_position *p, int64_t now)
+{
+    int64_t left = HOLD_EASE_US - (now - p->commit_ended);
+
+    if (left <= 0)
+        return HOLD_BEHIND_US;
+    return HOLD_BEHIND_US + p->commit_took_us * (left < HOLD_EASE_US ? left : HOLD_EASE_US) /
+                                HOLD_EASE_US;
+}
+
 /* When more comes in than is applied to the state, a commit waits a little, and more groups share
  * it: on a busy machine what is derived gets its part of the processor and stays near. Whoever is
- * stuck (a full disk) is not waited for. */
+ * stuck (a full disk), or busy with the disk, is not waited for. */
 static void hold(struct tr_store *s)
 {
+    struct derived_position p;
     int64_t now = tr_clock_boot_us();
-    int64_t behind = behind_us(s, now);
 
-    if (behind < HOLD_BEHIND_US || now - s->hold_since > HOLD_STUCK_US)
+    derived_position(&s->derived, &p);
+    int64_t over = behind_us(s, &p, now) - may_be_behind_us(&p, now);
+    if (over <= 0 || p.committing || now - s->hold_since > HOLD_STUCK_US)
         return;
     tr_count(&held, 1);
-    int64_t us = (behind - HOLD_BEHIND_US) / HOLD_PART;
-    tr_clock_sleep_us(us < HOLD_MOST_US ? us : HOLD_MOST_US);
+    over /= HOLD_PART;
+    tr_clock_sleep_us(over < HOLD_MOST_US ? over : HOLD_MOST_US);
 }
 
 static void work(struct tr_store *s, struct tr_group *list, int64_t fence)

@@ -1,0 +1,25 @@
+/* An event as state is applied to it, with all that can be told without looking at any state. */
+#ifndef TR_STORE_STATE_STEP_H
+#define TR_STORE_STATE_STEP_H
+
+#include "identity/facts.h"
+#include "identity/session.h"
+#include "model/event.h"
+
+struct session_key {
+    int32_t project;
+    struct tr_uuid id;
+};
+
+struct step {
+    struct tr_event e;
+    struct tr_facts f;
+    struct session_key session;
+    uint32_t mapping_hash, person_hash, session_hash;
+    bool has_session;
+};
+
+/* Takes the packed event at p apart; how many bytes it has. The views point into it. */
+size_t step_read(struct step *w, const char *p, size_t n);
+
+#endif
