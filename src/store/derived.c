@@ -12,6 +12,9 @@ enum {
     SLICE_BYTES = 4 << 20,         /* of journal applied before others get the lock */
     COMMIT_BYTES = 1 << 30,        /* of journal that a start may have to apply again */
     MANY_EVENTS = 4 * AHEAD_STEPS, /* of a record: worth another thread */
+    IDLE_BYTES = 1 << 20, /* that wait when nothing has come in for IDLE_US: they are committed
+                             now rather than in the way of what comes next */
+    IDLE_US = 2 * 1000 * 1000,
     IDLE_RECORDS = 4096, /* that change nothing, after which the position is written all the same */
     WAL_PAGES_MOST = 65536, /* 256 MiB: then the commit itself makes the log shorter */
 };
@@ -76,7 +79,7 @@ static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *
 enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes, int64_t commit_us,
                         struct tr_err *err)
 {
-    *d = (struct derived){ .dirty_most = cache_bytes / 4 * 3, .commit_us = commit_us };
+    *d = (struct derived){ .dirty_most = cache_bytes / 2, .commit_us = commit_us };
     (void)pthread_mutex_init(&d->lock, NULL);
     (void)pthread_mutex_init(&d->next, NULL);
     ahead_init(&d->ahead, DERIVED_NICENESS);
@@ -288,8 +291,11 @@ static bool commit_is_due(const struct derived *d, bool counts_full)
 {
     if (!has_news(d))
         return d->applied_seq - atomic_load(&d->durable_seq) >= IDLE_RECORDS;
-    return counts_full || state_dirty_bytes(d->state) >= d->dirty_most ||
-           d->bytes >= COMMIT_BYTES || tr_clock_boot_us() - d->committed_at >= d->commit_us;
+    int64_t now = tr_clock_boot_us();
+    size_t dirty = state_dirty_bytes(d->state);
+    return counts_full || dirty >= d->dirty_most || d->bytes >= COMMIT_BYTES ||
+           now - d->committed_at >= d->commit_us ||
+           (dirty >= IDLE_BYTES && now - d->applied_at >= IDLE_US);
 }
 
 /* Some records, so that others get the lock now and then. */
@@ -313,6 +319,7 @@ static enum tr_rc apply_slice(struct derived *d, bool *ret_more, struct tr_err *
         return rc;
     }
     atomic_store(&d->applied_through, d->through);
+    d->applied_at = tr_clock_boot_us();
     *ret_more = any;
     return commit_is_due(d, full) ? commit(d, err) : TR_OK;
 }

@@ -37,7 +37,7 @@ struct derived {
     uint64_t applied_seq;            /* seen by the users */
     int64_t through;                 /* everything below is */
     uint64_t bytes;                  /* of journal since the last commit */
-    int64_t commit_us, committed_at; /* boot-time clock */
+    int64_t commit_us, committed_at, applied_at; /* boot-time clock */
     bool in_transaction;
     int wal_pages; /* as of the last commit */
     sqlite3 *checkpointer;
