@@ -34,9 +34,9 @@ struct derived {
     struct ahead ahead;
     struct journal_cursor cursor; /* before the record behind applied_seq; or nowhere */
     size_t dirty_most;
-    uint64_t applied_seq;            /* seen by the users */
-    int64_t through;                 /* everything below is */
-    uint64_t bytes;                  /* of journal since the last commit */
+    uint64_t applied_seq;                        /* seen by the users */
+    int64_t through;                             /* everything below is */
+    uint64_t bytes;                              /* of journal since the last commit */
     int64_t commit_us, committed_at, applied_at; /* boot-time clock */
     bool in_transaction;
     int wal_pages; /* as of the last commit */

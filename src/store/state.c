@@ -154,8 +154,8 @@ enum tr_rc state_find_person(struct state *s, int32_t project, struct tr_str dis
 
     if (id != NULL)
         return s->people.ops->person_by_id(s, project, id, ret, ret_found, err);
-    rc = state_mapping(s, project, distinct_id,
-                       state_hash(project, distinct_id.p, distinct_id.n), &m, err);
+    rc = state_mapping(s, project, distinct_id, state_hash(project, distinct_id.p, distinct_id.n),
+                       &m, err);
     if (rc == TR_OK && m != NULL && m->m.person != 0 && !m->m.deleted)
         rc = state_person(s, project, m->m.person, &e, err);
     *ret_found = rc == TR_OK && e != NULL;

@@ -55,8 +55,8 @@ TR_MUST_USE enum tr_rc state_events(struct state *s, struct tr_str packed, struc
 
 /* The same of events that were taken apart before. */
 struct step;
-TR_MUST_USE enum tr_rc state_steps(struct state *s, struct step *steps, size_t n,
-                                   struct asof *asof, struct tr_err *err);
+TR_MUST_USE enum tr_rc state_steps(struct state *s, struct step *steps, size_t n, struct asof *asof,
+                                   struct tr_err *err);
 
 /* What a person told the store to do: an event that no client sent (state_command.c). */
 extern const char state_delete_person[];

@@ -248,8 +248,8 @@ static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id
     return cache_add(&s->mappings, &e->c, err);
 }
 
-enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,
-                         uint32_t hash, struct mapping_entry **ret, struct tr_err *err)
+enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id, uint32_t hash,
+                         struct mapping_entry **ret, struct tr_err *err)
 {
     sqlite3_stmt *q = s->sql[SQL_MAPPING_GET];
     bool found;

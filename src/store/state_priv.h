@@ -97,8 +97,7 @@ TR_MUST_USE enum tr_rc state_person(struct state *s, int32_t project, int64_t ro
                                     struct person_entry **ret, struct tr_err *err);
 /* hash: state_hash of project and distinct_id. */
 TR_MUST_USE enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id,
-                                     uint32_t hash, struct mapping_entry **ret,
-                                     struct tr_err *err);
+                                     uint32_t hash, struct mapping_entry **ret, struct tr_err *err);
 
 /* ---- state_sessions.c ---- */
 

@@ -166,7 +166,8 @@ static enum tr_rc start_threads(struct tr_store *s, struct tr_err *err)
     if (tr_thread_start(&s->writer, "store-writer", store_writer, s, err) != TR_OK)
         return err->rc;
     if (worker_start(&s->keeper, "store-keeper", s, store_keep, 0, err) == TR_OK &&
-        worker_start(&s->applier, "store-applier", s, store_apply, DERIVED_NICENESS, err) == TR_OK &&
+        worker_start(&s->applier, "store-applier", s, store_apply, DERIVED_NICENESS, err) ==
+            TR_OK &&
         worker_start(&s->sealer, "store-sealer", s, store_seal, SEALER_NICENESS, err) == TR_OK)
         return TR_OK;
     tr_monitor_enter(&s->queue);

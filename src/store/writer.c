@@ -84,8 +84,8 @@ static int64_t may_be_behind_us(const struct derived_position *p, int64_t now)
 
     if (left <= 0)
         return HOLD_BEHIND_US;
-    return HOLD_BEHIND_US + p->commit_took_us * (left < HOLD_EASE_US ? left : HOLD_EASE_US) /
-                                HOLD_EASE_US;
+    return HOLD_BEHIND_US +
+           p->commit_took_us * (left < HOLD_EASE_US ? left : HOLD_EASE_US) / HOLD_EASE_US;
 }
 
 /* When more comes in than is applied to the state, a commit waits a little, and more groups share

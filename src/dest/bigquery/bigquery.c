@@ -113,8 +113,7 @@ static const char *const left_out[] = { "$feature_flag_called", "$autocapture", 
 /* In real time: rows are streamed. The same place, the same object. */
 const struct tr_dest_ops tr_dest_bigquery_live_ops = {
     .name = "BigQuery",
-    .caps =
-        TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_TEST_FIRST | TR_DEST_KNOWS_ROWS,
+    .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_TEST_FIRST | TR_DEST_KNOWS_ROWS,
     .options = bq_options,
     .tests = bq_stream_tests,
     .defaults = { events },
