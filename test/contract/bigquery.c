@@ -49,7 +49,6 @@ const struct contract_place contract_bigquery = {
 const struct contract_place contract_bigquery_live = {
     .ops = &tr_dest_bigquery_live_ops,
     .name = "BigQuery-live",
-    .keeps_no_book = true,
     .widest_bytes = 4000000, /* a request holds 10 MB */
     .setup = warehouse_connect,
     .teardown = warehouse_disconnect,

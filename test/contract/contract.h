@@ -13,7 +13,6 @@
 struct contract_place {
     const struct tr_dest_ops *ops;
     const char *name;    /* NULL: the adapter's */
-    bool keeps_no_book;  /* lookup() always says ABSENT: each row is known by its id instead */
     size_t widest_bytes; /* of a row's properties; 0: 10 MB */
     /* Once, before all. NULL: ready; else why these tests must be skipped. */
     const char *(*setup)(void);
