@@ -246,3 +246,19 @@ def test_sigterm_while_a_run_hangs(server):
         mute.accept()[0].close()
         run = wait_for(lambda: [r for r in server.runs(export) if r["attempts"] >= 2], 30, 0.3)[0]
         assert run["status"] in ("Running", "FailedRetryable")
+
+
+def told(server):
+    """What the process was given of glibc's tunables: /proc has the environment that it was started with."""
+    pairs = pathlib.Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
+    return [p for p in pairs if p.startswith(b"GLIBC_TUNABLES=")]
+
+
+def test_huge_pages_are_asked_for_by_the_same_process_unless_somebody_says_otherwise(make_server):
+    server = make_server()
+    assert told(server) == [b"GLIBC_TUNABLES=glibc.malloc.hugetlb=1"]
+    assert pathlib.Path(f"/proc/{server.process.pid}/comm").read_text() == "tailrace\n"
+    server.stop()
+    server.start(env={"GLIBC_TUNABLES": ""})
+    assert told(server) == [b"GLIBC_TUNABLES="]
+    assert server.stop() == 0
