@@ -300,15 +300,14 @@ def test_a_backfill_leaves_to_an_ended_run_what_it_has_sent(server, bigquery, en
     first = send(server, [event(i) for i in range(20)])
     all_there(bigquery, first)
     lost = bigquery.fake.fault("insertAll", do="lose", times=2)
+    then = {"cancelled": {"do": "drop"}, "refused": {"do": "error", "status": 403, "reason": "accessDenied"}}[end]
+    down = bigquery.fake.fault("insertAll", times=1_000_000, **then)
     ids = send(server, [event(i) for i in range(250)])
-    wait_for(lambda: lost["met"] == 2)
+    wait_for(lambda: lost["met"] == 2 and down["met"] > 0)
     path = f"{EXPORTS}{export['id']}/runs/"
-    run = next(r for r in server.runs(export) if r["status"] in ("Running", "FailedRetryable"))
+    run = [r for r in server.runs(export) if r["status"] not in ("Completed", "Starting")][-1]
     if end == "cancelled":
-        down = bigquery.fake.fault("insertAll", do="drop", times=1_000_000)
         server.api("POST", f"{path}{run['id']}/cancel/")
-    else:
-        down = bigquery.fake.fault("insertAll", do="error", status=403, reason="accessDenied", times=1_000_000)
     wait_for(lambda: server.api("GET", f"{path}{run['id']}/")["status"] == {"cancelled": "Cancelled", "refused": "Failed"}[end], 30)
     down["times"] = 0
     there = [r["uuid"] for r in bigquery.rows()]
