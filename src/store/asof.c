@@ -313,11 +313,13 @@ enum tr_rc asof_sync(struct asof *a, struct tr_err *err)
         (void)pthread_mutex_unlock(&a->lock);
         if (f == NULL)
             break;
-        int error = f->unsynced && fdatasync(f->fd) != 0 ? errno : 0;
-        any = any || f->unsynced;
-        f->unsynced = f->unsynced && error != 0;
-        if (error != 0)
+        bool unsynced = atomic_exchange(&f->unsynced, false); /* before: more may be written */
+        int error = unsynced && fdatasync(f->fd) != 0 ? errno : 0;
+        any = any || unsynced;
+        if (error != 0) {
+            atomic_store(&f->unsynced, true);
             (void)tr_fail_errno(err, error, "sync %s/%s", a->dir, f->name);
+        }
         asof_file_unref(f);
         if (error != 0)
             return TR_INTERNAL;

@@ -4,7 +4,7 @@
  * Files of records, one after the other: persons as they were (id and properties), and for each
  * journal record with events a list that says which of them each event belongs to. A list refers to
  * persons in its own file only, and a person who did not change is written once a file. One thread
- * (whoever applies the journal) writes; any thread reads what was flushed.
+ * (whoever applies the journal) writes, another may sync; any thread reads what was flushed.
  *
  * All of it is derived from the journal. What is on disk counts as far as state.db says that the
  * journal was applied; the rest is cut off at the start and made anew.
@@ -34,7 +34,7 @@ struct asof_file {
     /* Under the lock: */
     struct asof_mark *marks;
     size_t n, cap;
-    bool unsynced; /* the writer's */
+    atomic_bool unsynced;
 };
 
 /* Where a person stands in its file: {0, 0} is nobody. */
@@ -86,7 +86,7 @@ TR_MUST_USE enum tr_rc asof_add(struct asof *a, struct asof_place *place, const 
 TR_MUST_USE enum tr_rc asof_end(struct asof *a, uint64_t seq, struct tr_err *err);
 /* To the file, for readers; through_seq: records without events included. */
 TR_MUST_USE enum tr_rc asof_flush(struct asof *a, uint64_t through_seq, struct tr_err *err);
-/* To the disk, before state.db says that it was applied. */
+/* What was flushed goes to the disk, before state.db says that it was applied. */
 TR_MUST_USE enum tr_rc asof_sync(struct asof *a, struct tr_err *err);
 /* Forgets what was written for later records: the journal is applied to them again. */
 void asof_reset(struct asof *a, uint64_t applied_seq);

@@ -2,10 +2,12 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     FIRST_SLOTS = 1024,
     OVERHEAD = 32, /* what an entry costs besides its own bytes: its slot, malloc */
+    ALIGN = 16,    /* of copies */
 };
 
 static enum tr_rc alloc_slots(struct cache *c, size_t n, struct tr_err *err)
@@ -45,18 +47,38 @@ static void count(struct cache *c, size_t more, size_t less)
     c->pool->bytes += more - less;
 }
 
+static void count_dirty(struct cache *c, size_t more, size_t less)
+{
+    c->dirty_bytes += more - less;
+    c->pool->dirty_bytes += more - less;
+}
+
+static void make_dirty(struct cache *c, struct cache_entry *e)
+{
+    e->dirty = true;
+    c->n_dirty++;
+    count_dirty(c, cost(e), 0);
+}
+
+static void make_clean(struct cache *c, struct cache_entry *e)
+{
+    e->dirty = false;
+    e->stored = true;
+    c->n_dirty--;
+    count_dirty(c, 0, cost(e));
+}
+
 void cache_forget(struct cache *c)
 {
     if (c->entries == NULL)
         return;
     for (size_t i = 0; i <= c->mask; i++) {
-        struct cache_entry *e = c->entries[i];
-        if (e != NULL && e->dirty)
-            c->pool->dirty_bytes -= cost(e);
-        free(e);
+        free(c->entries[i]);
         c->entries[i] = NULL;
     }
     count(c, 0, c->bytes);
+    count_dirty(c, 0, c->dirty_bytes);
+    c->n_dirty = 0;
     c->n = 0;
 }
 
@@ -124,14 +146,22 @@ static void take_out(struct cache *c, size_t i)
 
 enum tr_rc cache_write_one(struct cache *c, struct cache_entry *e, struct tr_err *err)
 {
+    struct cache_pool *p = c->pool;
+
     if (!e->dirty)
         return TR_OK;
-    enum tr_rc rc = c->ops->write(c->owner, e, err);
-    if (rc != TR_OK)
-        return rc;
-    e->dirty = false;
-    c->pool->dirty_bytes -= cost(e);
-    return TR_OK;
+    enum tr_rc rc = p->ready == NULL ? TR_OK : p->ready(p->arg, err);
+    if (rc == TR_OK)
+        rc = c->ops->write(c->owner, e, err);
+    if (rc == TR_OK)
+        make_clean(c, e);
+    return rc;
+}
+
+/* Copied and perhaps not written yet, or not to be written before that is. */
+static bool has_to_stay(const struct cache *c, const struct cache_entry *e)
+{
+    return c->pool->is_saving && (e->dirty || e->copied == c->pool->copies);
 }
 
 /* The hand goes round: what was touched since it came last gets another round. false in *ret: there
@@ -143,7 +173,7 @@ static enum tr_rc drop_one(struct cache *c, const struct cache_entry *keep, bool
     for (size_t steps = 2 * (c->mask + 1); steps > 0; steps--) {
         struct cache_entry *e = c->entries[c->hand & c->mask];
 
-        if (e == NULL || e == keep || e->touched) {
+        if (e == NULL || e == keep || e->touched || has_to_stay(c, e)) {
             if (e != NULL)
                 e->touched = false;
             c->hand++;
@@ -177,8 +207,13 @@ static enum tr_rc make_room(struct cache *c, const struct cache_entry *keep, str
     bool more = true;
     enum tr_rc rc = TR_OK;
 
-    while (rc == TR_OK && more && p->bytes > p->max_bytes)
+    while (rc == TR_OK && more && p->bytes > p->max_bytes) {
         rc = drop_one(furthest_over(p), keep, &more, err);
+        if (rc == TR_OK && !more && p->is_saving) {
+            rc = p->ready(p->arg, err);
+            more = true;
+        }
+    }
     return rc;
 }
 
@@ -193,7 +228,7 @@ enum tr_rc cache_add(struct cache *c, struct cache_entry *e, struct tr_err *err)
     c->n++;
     count(c, cost(e), 0);
     if (e->dirty)
-        c->pool->dirty_bytes += cost(e);
+        make_dirty(c, e);
     return make_room(c, e, err);
 }
 
@@ -211,34 +246,65 @@ struct cache_entry *cache_resize(struct cache *c, struct cache_entry *e, size_t 
     c->entries[i] = moved;
     count(c, cost(moved), before);
     if (moved->dirty)
-        c->pool->dirty_bytes += cost(moved) - before;
+        count_dirty(c, cost(moved), before);
     return moved;
 }
 
 enum tr_rc cache_changed(struct cache *c, struct cache_entry *e, struct tr_err *err)
 {
     if (!e->dirty)
-        c->pool->dirty_bytes += cost(e);
-    e->dirty = true;
+        make_dirty(c, e);
     return make_room(c, e, err);
 }
 
-enum tr_rc cache_write(struct cache *c, struct tr_err *err)
-{
-    size_t n = 0;
-    enum tr_rc rc = TR_OK;
+/* ---- copies ---- */
 
-    if (c->pool->dirty_bytes == 0)
+static size_t copy_bytes(const struct cache_entry *e)
+{
+    return (e->bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+enum tr_rc cache_copy(struct cache *c, struct cache_image *ret, struct tr_err *err)
+{
+    size_t at = 0;
+
+    *ret = (struct cache_image){ .ops = c->ops, .owner = c->owner };
+    if (c->n_dirty == 0)
         return TR_OK;
-    struct cache_entry **list = malloc(c->n * sizeof(struct cache_entry *));
-    if (list == NULL)
+    ret->bytes = malloc(c->dirty_bytes); /* of which OVERHEAD is more than alignment takes */
+    ret->entries = malloc(c->n_dirty * sizeof(struct cache_entry *));
+    if (ret->bytes == NULL || ret->entries == NULL) {
+        cache_image_fini(ret);
         return tr_fail_oom(err);
-    for (size_t i = 0; i <= c->mask; i++)
-        if (c->entries[i] != NULL && c->entries[i]->dirty)
-            list[n++] = c->entries[i];
-    qsort(list, n, sizeof(struct cache_entry *), c->ops->compare);
-    for (size_t i = 0; i < n && rc == TR_OK; i++)
-        rc = cache_write_one(c, list[i], err);
-    free(list);
-    return rc;
+    }
+    for (size_t i = 0; i <= c->mask; i++) {
+        struct cache_entry *e = c->entries[i];
+        if (e == NULL || !e->dirty)
+            continue;
+        struct cache_entry *copy = (struct cache_entry *)(void *)(ret->bytes + at);
+        memcpy(copy, e, e->bytes);
+        at += copy_bytes(e);
+        ret->entries[ret->n++] = copy;
+        make_clean(c, e);
+        e->copied = c->pool->copies;
+    }
+    return TR_OK;
+}
+
+void cache_image_sort(const struct cache_image *image)
+{
+    if (image->n > 1)
+        qsort(image->entries, image->n, sizeof(struct cache_entry *), image->ops->compare);
+}
+
+enum tr_rc cache_image_write(const struct cache_image *image, size_t i, struct tr_err *err)
+{
+    return image->ops->write(image->owner, image->entries[i], err);
+}
+
+void cache_image_fini(struct cache_image *image)
+{
+    free(image->bytes);
+    free(image->entries);
+    *image = (struct cache_image){ 0 };
 }

@@ -5,6 +5,10 @@
  * furthest over its share writes entries that were not touched for a while (if they have changed)
  * and frees them. A pointer to an entry is good until the next call that adds or changes one, in
  * whichever cache of the pool. One thread at a time.
+ *
+ * All that has changed can be copied, to be written by another thread (save.h). From then on until
+ * the user says that it is there, what was copied is not dropped, so nobody has to look for it in
+ * the database; and before anything else is written the user is asked to wait for that.
  */
 #ifndef TR_STORE_CACHE_H
 #define TR_STORE_CACHE_H
@@ -16,11 +20,14 @@ struct cache_entry {
     uint32_t bytes; /* that the entry has */
     bool touched;   /* since the hand passed */
     bool dirty;
+    bool stored;    /* the database has it, in whatever state */
+    uint8_t copied; /* the pool's number of copies, when it was last */
 };
 
 struct cache_ops {
     bool (*is)(const struct cache_entry *, const void *key);
-    TR_MUST_USE enum tr_rc (*write)(void *owner, struct cache_entry *, struct tr_err *);
+    /* It may be a copy: what points into the entry points into another one. */
+    TR_MUST_USE enum tr_rc (*write)(void *owner, const struct cache_entry *, struct tr_err *);
     int (*compare)(const void *, const void *); /* of two struct cache_entry *: order of writing */
 };
 
@@ -30,6 +37,11 @@ struct cache_pool {
     size_t bytes, max_bytes, dirty_bytes;
     struct cache *caches[CACHES];
     size_t n;
+    uint8_t copies;
+    bool is_saving; /* copies are being written */
+    /* Before anything is written; it ends saving. NULL: nothing is ever copied. */
+    TR_MUST_USE enum tr_rc (*ready)(void *arg, struct tr_err *);
+    void *arg;
 };
 
 struct cache {
@@ -40,7 +52,17 @@ struct cache {
     uint32_t *hashes; /* of the entries: most others are passed over without a look */
     struct cache_entry **entries;
     size_t mask, n, bytes;
+    size_t n_dirty, dirty_bytes;
     size_t hand;
+};
+
+/* What was dirty at one instant. */
+struct cache_image {
+    const struct cache_ops *ops;
+    void *owner;
+    char *bytes;
+    struct cache_entry **entries; /* NULL: there are none */
+    size_t n;
 };
 
 /* Joins the pool. */
@@ -78,8 +100,14 @@ struct cache_entry *cache_resize(struct cache *c, struct cache_entry *e, size_t 
 /* The entry changed: it is to be written some time. It stays where it is. */
 TR_MUST_USE enum tr_rc cache_changed(struct cache *c, struct cache_entry *e, struct tr_err *err);
 
-/* Writes all that is dirty; nothing is dropped. */
-TR_MUST_USE enum tr_rc cache_write(struct cache *c, struct tr_err *err);
+/* Copies all that is dirty, and takes it for written: when that fails, so does everything. The
+ * caller says before that the pool is_saving, and after each time counts up copies. */
+TR_MUST_USE enum tr_rc cache_copy(struct cache *c, struct cache_image *ret, struct tr_err *err);
+/* In the order of writing. */
+void cache_image_sort(const struct cache_image *image);
+TR_MUST_USE enum tr_rc cache_image_write(const struct cache_image *image, size_t i,
+                                         struct tr_err *err);
+void cache_image_fini(struct cache_image *image);
 /* Writes one, if it is dirty. */
 TR_MUST_USE enum tr_rc cache_write_one(struct cache *c, struct cache_entry *e, struct tr_err *err);
 

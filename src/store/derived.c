@@ -16,7 +16,6 @@ enum {
                              now rather than in the way of what comes next */
     IDLE_US = 2 * 1000 * 1000,
     IDLE_RECORDS = 4096, /* that change nothing, after which the position is written all the same */
-    WAL_PAGES_MOST = 65536, /* 256 MiB: then the commit itself makes the log shorter */
 };
 
 static const char *const steps[] = {
@@ -27,15 +26,125 @@ static const char *const steps[] = {
 };
 enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
 
-static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
-{
-    struct derived *d = arg;
+/* ---- saving ---- */
 
-    (void)db;
-    (void)name;
-    d->wal_pages = pages;
-    return SQLITE_OK;
+/* What a save has come to: at once, or when it ends. */
+static enum tr_rc heed_save(struct derived *d, bool wait, struct tr_err *err)
+{
+    int64_t began = tr_clock_boot_us();
+    bool ended = false;
+
+    if (!d->save.active)
+        return TR_OK;
+    atomic_store(&d->waiting, wait);
+    enum tr_rc rc = save_end(&d->save, wait, &ended, err);
+    atomic_store(&d->waiting, false);
+    if (!ended)
+        return TR_OK;
+    if (wait) {
+        int64_t now = tr_clock_boot_us();
+        atomic_store(&d->waited_us, now - began);
+        atomic_store(&d->wait_ended, now);
+    }
+    state_saved(d->state);
+    if (rc != TR_OK)
+        return rc;
+    d->in_transaction = false;
+    atomic_store(&d->durable_seq, d->save_seq);
+    d->durable_through = d->save_through;
+    atomic_store(&d->visible_through, d->save_through);
+    return TR_OK;
 }
+
+static enum tr_rc begin(struct derived *d, struct tr_err *err)
+{
+    if (d->in_transaction)
+        return TR_OK;
+    enum tr_rc rc = store_sql_exec(d->db, "BEGIN IMMEDIATE", err);
+    d->in_transaction = rc == TR_OK;
+    return rc;
+}
+
+/* For who changes state.db. */
+static enum tr_rc ready(void *derived, struct tr_err *err)
+{
+    struct derived *d = derived;
+    enum tr_rc rc = heed_save(d, true, err);
+
+    return rc == TR_OK ? begin(d, err) : rc;
+}
+
+/* Back to what is in state.db for good: the journal is applied again from there. */
+static void reset(struct derived *d)
+{
+    struct tr_err ignored;
+
+    (void)!heed_save(d, true, &ignored);
+    state_forget(d->state);
+    if (sqlite3_get_autocommit(d->db) == 0)
+        (void)sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
+    d->in_transaction = false;
+    counts_forget(d->counts);
+    journal_cursor_fini(&d->cursor);
+    d->applied_seq = atomic_load(&d->durable_seq);
+    d->through = d->durable_through;
+    d->bytes = 0;
+    asof_reset(d->asof, d->applied_seq);
+    atomic_store(&d->applied_through, d->through);
+}
+
+/* After a save that failed, nothing stands that was applied since it began. */
+static enum tr_rc heed_or_reset(struct derived *d, bool wait, struct tr_err *err)
+{
+    enum tr_rc rc = heed_save(d, wait, err);
+
+    if (rc != TR_OK)
+        reset(d);
+    return rc;
+}
+
+static enum tr_rc write_position(struct derived *d, struct tr_err *err)
+{
+    enum tr_rc rc = ready(d, err);
+
+    if (rc == TR_OK)
+        rc = counts_write(d->counts, err);
+    if (rc != TR_OK)
+        return rc;
+    counts_forget(d->counts);
+    (void)sqlite3_bind_int64(d->set_applied, 1, (int64_t)d->applied_seq);
+    (void)sqlite3_bind_int64(d->set_applied, 2, d->through);
+    return store_sql_run(d->set_applied, err);
+}
+
+/* All that was applied, from here on on its way into state.db. */
+static enum tr_rc start_save(struct derived *d, struct tr_err *err)
+{
+    enum tr_rc rc = write_position(d, err);
+
+    if (rc == TR_OK)
+        rc = state_copy(d->state, &d->save.images[0], &d->save.images[1], err);
+    if (rc != TR_OK) {
+        reset(d);
+        return rc;
+    }
+    d->save.asof = d->asof;
+    d->save_seq = d->applied_seq;
+    d->save_through = d->through;
+    d->saved_at = tr_clock_boot_us();
+    d->bytes = 0;
+    save_start(&d->save);
+    return TR_OK;
+}
+
+static enum tr_rc save_and_wait(struct derived *d, struct tr_err *err)
+{
+    enum tr_rc rc = start_save(d, err);
+
+    return rc == TR_OK ? heed_or_reset(d, true, err) : rc;
+}
+
+/* ---- opening ---- */
 
 static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *err)
 {
@@ -65,12 +174,13 @@ static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *
     if (rc == TR_OK)
         rc = counts_new(d->db, &d->counts, err);
     if (rc == TR_OK)
-        rc = state_new(d->db, cache_bytes, &d->state, err);
+        rc = state_new(&(struct state_db){ d->db, &d->save.turns, ready, d }, cache_bytes,
+                       &d->state, err);
     if (rc == TR_OK)
         rc = store_sql_open(d->path, true, &d->checkpointer, err);
     if (rc != TR_OK)
         return rc;
-    (void)sqlite3_wal_hook(d->db, on_commit, d);
+    save_init(&d->save, d->db);
     d->applied_seq = (uint64_t)seq;
     d->asof_from = (uint64_t)asof_from;
     return TR_OK;
@@ -79,9 +189,9 @@ static enum tr_rc open_db(struct derived *d, size_t cache_bytes, struct tr_err *
 enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes, int64_t commit_us,
                         struct tr_err *err)
 {
-    *d = (struct derived){ .dirty_most = cache_bytes / 2, .commit_us = commit_us };
-    (void)pthread_mutex_init(&d->lock, NULL);
-    (void)pthread_mutex_init(&d->next, NULL);
+    *d = (struct derived){ .dirty_most = cache_bytes / 8 * 5, .commit_us = commit_us };
+    turns_init(&d->lock);
+    turns_init(&d->save.turns);
     ahead_init(&d->ahead, DERIVED_NICENESS);
     tr_buf_init(&d->prefix,
                 sizeof(struct record_head) + RECORD_COUNTERS * sizeof(struct record_counter));
@@ -91,7 +201,7 @@ enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes,
         derived_close(d);
         return tr_wrap(err, "state.db");
     }
-    d->committed_at = tr_clock_boot_us();
+    d->saved_at = tr_clock_boot_us();
     atomic_init(&d->durable_seq, d->applied_seq);
     d->durable_through = d->through;
     atomic_init(&d->visible_through, d->through);
@@ -101,6 +211,7 @@ enum tr_rc derived_open(struct derived *d, const char *path, size_t cache_bytes,
 
 void derived_close(struct derived *d)
 {
+    save_fini(&d->save);
     ahead_fini(&d->ahead);
     journal_cursor_fini(&d->cursor);
     counts_free(d->counts);
@@ -111,8 +222,7 @@ void derived_close(struct derived *d)
     tr_buf_fini(&d->prefix);
     tr_buf_fini(&d->events);
     free(d->path);
-    (void)pthread_mutex_destroy(&d->lock);
-    (void)pthread_mutex_destroy(&d->next);
+    turns_fini(&d->lock);
     *d = (struct derived){ 0 };
 }
 
@@ -120,88 +230,6 @@ void derived_attach(struct derived *d, struct journal *j, struct asof *a)
 {
     d->journal = j;
     d->asof = a;
-}
-
-/* ---- the transaction ---- */
-
-static enum tr_rc begin(struct derived *d, struct tr_err *err)
-{
-    if (d->in_transaction)
-        return TR_OK;
-    enum tr_rc rc = store_sql_exec(d->db, "BEGIN IMMEDIATE", err);
-    d->in_transaction = rc == TR_OK;
-    return rc;
-}
-
-/* Back to what is in state.db for good: the journal is applied again from there. */
-static void reset(struct derived *d)
-{
-    state_forget(d->state);
-    if (sqlite3_get_autocommit(d->db) == 0)
-        (void)sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
-    d->in_transaction = false;
-    counts_forget(d->counts);
-    journal_cursor_fini(&d->cursor);
-    d->applied_seq = atomic_load(&d->durable_seq);
-    d->through = d->durable_through;
-    d->bytes = 0;
-    asof_reset(d->asof, d->applied_seq);
-    atomic_store(&d->applied_through, d->through);
-}
-
-static enum tr_rc write_all(struct derived *d, struct tr_err *err)
-{
-    enum tr_rc rc = begin(d, err);
-
-    if (rc == TR_OK)
-        rc = state_write(d->state, err);
-    if (rc == TR_OK)
-        rc = counts_write(d->counts, err);
-    if (rc != TR_OK)
-        return rc;
-    counts_forget(d->counts);
-    (void)sqlite3_bind_int64(d->set_applied, 1, (int64_t)d->applied_seq);
-    (void)sqlite3_bind_int64(d->set_applied, 2, d->through);
-    return store_sql_run(d->set_applied, err);
-}
-
-static enum tr_rc commit_now(struct derived *d, struct tr_err *err)
-{
-    enum tr_rc rc = write_all(d, err);
-
-    /* Lists of what is said to be applied must outlast it. */
-    if (rc == TR_OK)
-        rc = asof_sync(d->asof, err);
-    TR_KILL_POINT("derived.before_commit");
-    if (rc == TR_OK)
-        rc = store_sql_exec(d->db, "COMMIT", err);
-    if (rc != TR_OK) {
-        reset(d);
-        return rc;
-    }
-    TR_KILL_POINT("derived.committed");
-    d->in_transaction = false;
-    d->bytes = 0;
-    d->committed_at = tr_clock_boot_us();
-    atomic_store(&d->durable_seq, d->applied_seq);
-    d->durable_through = d->through;
-    atomic_store(&d->visible_through, d->through);
-    if (d->wal_pages >= WAL_PAGES_MOST)
-        (void)sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    return TR_OK;
-}
-
-static enum tr_rc commit(struct derived *d, struct tr_err *err)
-{
-    int64_t began = tr_clock_boot_us();
-
-    atomic_store(&d->committing, true);
-    enum tr_rc rc = commit_now(d, err);
-    int64_t now = tr_clock_boot_us();
-    atomic_store(&d->commit_took_us, now - began);
-    atomic_store(&d->commit_ended, now);
-    atomic_store(&d->committing, false);
-    return rc;
 }
 
 enum tr_rc derived_checkpoint(struct derived *d, struct tr_err *err)
@@ -237,7 +265,7 @@ static enum tr_rc apply_many(struct derived *d, const struct record_head *h, str
 
 static enum tr_rc apply_events(struct derived *d, const struct record_head *h, struct tr_err *err)
 {
-    enum tr_rc rc = begin(d, err);
+    enum tr_rc rc = d->save.active ? TR_OK : begin(d, err);
 
     if (rc == TR_OK && h->type == RECORD_GROUP && h->events >= MANY_EVENTS)
         return apply_many(d, h, err);
@@ -287,14 +315,16 @@ static bool has_news(const struct derived *d)
     return d->in_transaction || counts_gathered(d->counts) || state_dirty_bytes(d->state) > 0;
 }
 
-static bool commit_is_due(const struct derived *d, bool counts_full)
+static bool save_is_due(const struct derived *d, bool counts_full)
 {
+    if (d->save.active)
+        return false;
     if (!has_news(d))
         return d->applied_seq - atomic_load(&d->durable_seq) >= IDLE_RECORDS;
     int64_t now = tr_clock_boot_us();
     size_t dirty = state_dirty_bytes(d->state);
     return counts_full || dirty >= d->dirty_most || d->bytes >= COMMIT_BYTES ||
-           now - d->committed_at >= d->commit_us ||
+           now - d->saved_at >= d->commit_us ||
            (dirty >= IDLE_BYTES && now - d->applied_at >= IDLE_US);
 }
 
@@ -304,8 +334,10 @@ static enum tr_rc apply_slice(struct derived *d, bool *ret_more, struct tr_err *
     uint64_t until = d->bytes + SLICE_BYTES;
     bool any = true;
     bool full = false;
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = heed_or_reset(d, false, err);
 
+    if (rc != TR_OK)
+        return rc;
     if (d->cursor.segment == NULL && !journal_seek(d->journal, d->applied_seq + 1, &d->cursor))
         return tr_fail(err, TR_INTERNAL, "store.gap", NULL,
                        "record %llu is gone from the journal before it was applied",
@@ -321,7 +353,7 @@ static enum tr_rc apply_slice(struct derived *d, bool *ret_more, struct tr_err *
     atomic_store(&d->applied_through, d->through);
     d->applied_at = tr_clock_boot_us();
     *ret_more = any;
-    return commit_is_due(d, full) ? commit(d, err) : TR_OK;
+    return save_is_due(d, full) ? start_save(d, err) : TR_OK;
 }
 
 static enum tr_rc catch_up(struct derived *d, struct tr_err *err)
@@ -336,14 +368,6 @@ static enum tr_rc catch_up(struct derived *d, struct tr_err *err)
     return rc;
 }
 
-/* Who waits holds `next`: whoever gave the lock away does not get it again before. */
-static void take(struct derived *d)
-{
-    (void)pthread_mutex_lock(&d->next);
-    (void)pthread_mutex_lock(&d->lock);
-    (void)pthread_mutex_unlock(&d->next);
-}
-
 /* The lock is given away between slices. */
 enum tr_rc derived_catch_up(struct derived *d, struct tr_err *err)
 {
@@ -353,13 +377,15 @@ enum tr_rc derived_catch_up(struct derived *d, struct tr_err *err)
 
     journal_position(d->journal, &end);
     while (rc == TR_OK && more) {
-        take(d);
+        turns_take(&d->lock);
         more = d->applied_seq < end.last_seq;
         if (more)
             rc = apply_slice(d, &more, err);
-        else if (commit_is_due(d, false))
-            rc = commit(d, err);
-        (void)pthread_mutex_unlock(&d->lock);
+        else
+            rc = heed_or_reset(d, false, err);
+        if (rc == TR_OK && !more && save_is_due(d, false))
+            rc = start_save(d, err);
+        turns_give(&d->lock);
     }
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
 }
@@ -370,14 +396,16 @@ enum tr_rc derived_commit_through(struct derived *d, int64_t t, struct tr_err *e
         return TR_OK;
     if (derived_catch_up(d, err) != TR_OK)
         return err->rc;
-    take(d);
+    turns_take(&d->lock);
     enum tr_rc rc = t <= atomic_load(&d->visible_through) ? TR_OK : catch_up(d, err);
+    if (rc == TR_OK)
+        rc = heed_or_reset(d, true, err);
     if (rc == TR_OK && t > atomic_load(&d->visible_through) && has_news(d))
-        rc = commit(d, err);
+        rc = save_and_wait(d, err);
     /* Where more was applied than is committed, what is committed says how far one sees. */
     if (rc == TR_OK && !has_news(d) && d->through > atomic_load(&d->visible_through))
         atomic_store(&d->visible_through, d->through);
-    (void)pthread_mutex_unlock(&d->lock);
+    turns_give(&d->lock);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
 }
 
@@ -386,8 +414,8 @@ enum tr_rc derived_counts(struct derived *d, int32_t project, struct tr_range ra
 {
     if (derived_catch_up(d, err) != TR_OK)
         return err->rc;
-    take(d);
-    enum tr_rc rc = counts_gathered(d->counts) ? begin(d, err) : TR_OK;
+    turns_take(&d->lock);
+    enum tr_rc rc = ready(d, err);
     if (rc == TR_OK && counts_gathered(d->counts))
         rc = counts_write(d->counts, err);
     if (rc == TR_OK) {
@@ -396,7 +424,7 @@ enum tr_rc derived_counts(struct derived *d, int32_t project, struct tr_range ra
     } else {
         reset(d);
     }
-    (void)pthread_mutex_unlock(&d->lock);
+    turns_give(&d->lock);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
 }
 
@@ -406,14 +434,11 @@ enum tr_rc derived_use(struct derived *d,
 {
     if (derived_catch_up(d, err) != TR_OK)
         return err->rc;
-    take(d);
-    /* What is read into the cache may push out what has to be written. */
-    enum tr_rc rc = begin(d, err);
-    if (rc == TR_OK)
-        rc = use(d->state, arg, err);
+    turns_take(&d->lock);
+    enum tr_rc rc = use(d->state, arg, err);
     if (rc != TR_OK)
         reset(d);
-    (void)pthread_mutex_unlock(&d->lock);
+    turns_give(&d->lock);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "state.db");
 }
 
@@ -422,8 +447,8 @@ void derived_position(struct derived *d, struct derived_position *ret)
     *ret = (struct derived_position){
         .durable_seq = atomic_load(&d->durable_seq),
         .applied_through = atomic_load(&d->applied_through),
-        .committing = atomic_load(&d->committing),
-        .commit_took_us = atomic_load(&d->commit_took_us),
-        .commit_ended = atomic_load(&d->commit_ended),
+        .waiting = atomic_load(&d->waiting),
+        .waited_us = atomic_load(&d->waited_us),
+        .wait_ended = atomic_load(&d->wait_ended),
     };
 }

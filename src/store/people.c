@@ -22,10 +22,12 @@ struct look {
 static enum tr_rc list_distinct_ids(struct state *s, int32_t project, int64_t row,
                                     struct tr_buf *out, struct tr_err *err)
 {
-    sqlite3_stmt *q = s->sql[SQL_PERSON_IDS];
+    sqlite3_stmt *q;
     bool more = true;
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = state_sql(s, SQL_PERSON_IDS, &q, err);
 
+    if (rc != TR_OK)
+        return rc;
     tr_buf_ch(out, '[');
     (void)sqlite3_bind_int64(q, 1, row);
     (void)sqlite3_bind_int64(q, 2, project);
@@ -162,10 +164,12 @@ struct listing {
 static enum tr_rc list(struct state *s, void *arg, struct tr_err *err)
 {
     const struct listing *l = arg;
-    sqlite3_stmt *q = s->sql[SQL_WARNINGS];
+    sqlite3_stmt *q;
     bool more = true;
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = state_sql(s, SQL_WARNINGS, &q, err);
 
+    if (rc != TR_OK)
+        return rc;
     (void)sqlite3_bind_int64(q, 1, l->project);
     (void)sqlite3_bind_int(q, 2, l->limit);
     while (rc == TR_OK && more) {

@@ -44,6 +44,24 @@ static const char *const statements[SQL_STATEMENTS] = {
                      " WHERE project = ? ORDER BY day DESC, type LIMIT ?",
 };
 
+enum tr_rc state_sql(struct state *s, enum statement i, sqlite3_stmt **ret, struct tr_err *err)
+{
+    *ret = s->sql[i];
+    return s->db.ready(s->db.arg, err);
+}
+
+sqlite3_stmt *state_look(struct state *s, enum statement i)
+{
+    turns_take(s->db.turns);
+    return s->sql[i];
+}
+
+void state_looked(struct state *s, sqlite3_stmt *q)
+{
+    (void)sqlite3_reset(q);
+    turns_give(s->db.turns);
+}
+
 void state_bind_text(sqlite3_stmt *q, int i, struct tr_str s)
 {
     (void)sqlite3_bind_text64(q, i, s.p == NULL ? "" : s.p, s.n, SQLITE_STATIC, SQLITE_UTF8);
@@ -58,23 +76,27 @@ struct tr_str state_column_text(sqlite3_stmt *q, int i)
 
 static enum tr_rc read_next(struct state *s, struct tr_err *err)
 {
-    enum tr_rc rc = store_sql_int64(s->db, "SELECT max(id) FROM person", 0, &s->next_person, err);
+    enum tr_rc rc =
+        store_sql_int64(s->db.db, "SELECT max(id) FROM person", 0, &s->next_person, err);
 
     if (rc == TR_OK)
-        rc = store_sql_int64(s->db, "SELECT max(n) FROM session", 0, &s->next_session, err);
+        rc = store_sql_int64(s->db.db, "SELECT max(n) FROM session", 0, &s->next_session, err);
     s->next_person++;
     s->next_session++;
     return rc;
 }
 
-enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state **ret, struct tr_err *err)
+enum tr_rc state_new(const struct state_db *db, size_t cache_bytes, struct state **ret,
+                     struct tr_err *err)
 {
     struct state *s = calloc(1, sizeof(*s));
 
     if (s == NULL)
         return tr_fail_oom(err);
-    s->db = db;
+    s->db = *db;
     s->pool.max_bytes = cache_bytes;
+    s->pool.ready = db->ready;
+    s->pool.arg = db->arg;
     tr_buf_init(&s->text, TEXT_MAX);
     tr_people_init(&s->people, &state_people_ops, s);
     tr_groups_init(&s->groups, &state_groups_ops, s);
@@ -87,7 +109,7 @@ enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state **ret, struct
     if (rc == TR_OK)
         rc = cache_init(&s->sessions, &state_session_ops, s, &s->pool, 4, err);
     for (size_t i = 0; i < SQL_STATEMENTS && rc == TR_OK; i++)
-        rc = store_sql_prepare(db, statements[i], &s->sql[i], err);
+        rc = store_sql_prepare(db->db, statements[i], &s->sql[i], err);
     if (rc == TR_OK)
         rc = read_next(s, err);
     if (rc != TR_OK) {
@@ -123,17 +145,29 @@ size_t state_dirty_bytes(const struct state *s)
     return s->pool.dirty_bytes;
 }
 
-enum tr_rc state_write(struct state *s, struct tr_err *err)
+enum tr_rc state_copy(struct state *s, struct cache_image *ret_persons,
+                      struct cache_image *ret_sessions, struct tr_err *err)
 {
-    enum tr_rc rc = cache_write(&s->persons, err);
+    s->pool.copies++;
+    s->pool.is_saving = true;
+    enum tr_rc rc = cache_copy(&s->persons, ret_persons, err);
+    if (rc == TR_OK)
+        rc = cache_copy(&s->sessions, ret_sessions, err);
+    if (rc != TR_OK)
+        cache_image_fini(ret_persons);
+    return rc;
+}
 
-    return rc == TR_OK ? cache_write(&s->sessions, err) : rc;
+void state_saved(struct state *s)
+{
+    s->pool.is_saving = false;
 }
 
 void state_forget(struct state *s)
 {
     struct tr_err ignored;
 
+    s->pool.is_saving = false;
     cache_forget(&s->persons);
     cache_forget(&s->mappings);
     cache_forget(&s->sessions);

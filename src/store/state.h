@@ -13,6 +13,7 @@
 #include "store/asof.h"
 #include "store/cache.h"
 #include "store/store_sql.h"
+#include "store/turns.h"
 
 /* The schema of state.db beside counts. changed: the ingestion instant of the last change. A
  * mapping's is NULL while it is the person's own first one: then the person's says it. */
@@ -44,8 +45,17 @@
 
 struct state;
 
+/* The database, which may be being written to from copies of what has changed (save.h). */
+struct state_db {
+    sqlite3 *db;
+    struct turns *turns; /* to look into it meanwhile */
+    /* Before it is changed: nobody else does any more, and a transaction is open. */
+    TR_MUST_USE enum tr_rc (*ready)(void *arg, struct tr_err *);
+    void *arg;
+};
+
 /* cache_bytes: for persons, mappings and sessions together. */
-TR_MUST_USE enum tr_rc state_new(sqlite3 *db, size_t cache_bytes, struct state **ret,
+TR_MUST_USE enum tr_rc state_new(const struct state_db *db, size_t cache_bytes, struct state **ret,
                                  struct tr_err *err);
 void state_free(struct state *s);
 
@@ -64,8 +74,11 @@ TR_MUST_USE enum tr_rc state_command(struct state *s, struct tr_str packed, stru
 
 /* Bytes that are changed and not written. */
 size_t state_dirty_bytes(const struct state *s);
-/* Writes them into the transaction that is open. */
-TR_MUST_USE enum tr_rc state_write(struct state *s, struct tr_err *err);
+/* Copies of them, to be written into the transaction that is open, by whoever. */
+TR_MUST_USE enum tr_rc state_copy(struct state *s, struct cache_image *ret_persons,
+                                  struct cache_image *ret_sessions, struct tr_err *err);
+/* That was done. */
+void state_saved(struct state *s);
 /* The transaction was undone: nothing that is known holds. */
 void state_forget(struct state *s);
 

@@ -27,10 +27,12 @@ static enum tr_rc own_name(struct tr_group_types *t, struct tr_str name, struct 
 
 static enum tr_rc read_types(struct state *s, struct known_types *k, struct tr_err *err)
 {
-    sqlite3_stmt *q = s->sql[SQL_GROUP_TYPES];
+    sqlite3_stmt *q;
     bool more = true;
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = state_sql(s, SQL_GROUP_TYPES, &q, err);
 
+    if (rc != TR_OK)
+        return rc;
     (void)sqlite3_bind_int64(q, 1, k->project);
     while (rc == TR_OK && more) {
         rc = store_sql_row(q, &more, err);
@@ -95,10 +97,12 @@ enum tr_rc state_copy_types(struct state *s, int32_t project, struct tr_arena *n
 static enum tr_rc add_type(void *state, int32_t project, struct tr_str name, struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_GROUP_TYPE_PUT];
+    sqlite3_stmt *q;
     struct known_types *k;
     enum tr_rc rc = find_types(s, project, &k, err);
 
+    if (rc == TR_OK)
+        rc = state_sql(s, SQL_GROUP_TYPE_PUT, &q, err);
     if (rc != TR_OK)
         return rc;
     (void)sqlite3_bind_int64(q, 1, project);
@@ -112,8 +116,10 @@ static enum tr_rc group(void *state, int32_t project, int type, struct tr_str ke
                         struct tr_group_row *ret, bool *ret_found, struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_GROUP_GET];
+    sqlite3_stmt *q;
 
+    if (state_sql(s, SQL_GROUP_GET, &q, err) != TR_OK)
+        return err->rc;
     (void)sqlite3_bind_int64(q, 1, project);
     (void)sqlite3_bind_int(q, 2, type);
     state_bind_text(q, 3, key);
@@ -135,8 +141,10 @@ static enum tr_rc keep(void *state, int32_t project, const struct tr_group_row *
                        struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_GROUP_PUT];
+    sqlite3_stmt *q;
 
+    if (state_sql(s, SQL_GROUP_PUT, &q, err) != TR_OK)
+        return err->rc;
     (void)sqlite3_bind_int64(q, 1, project);
     (void)sqlite3_bind_int(q, 2, g->type);
     state_bind_text(q, 3, g->key);

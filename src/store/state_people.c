@@ -21,11 +21,11 @@ static bool person_is(const struct cache_entry *c, const void *key)
     return ((const struct person_entry *)(const void *)c)->p.row == *(const int64_t *)key;
 }
 
-static enum tr_rc person_write(void *owner, struct cache_entry *c, struct tr_err *err)
+static enum tr_rc person_write(void *owner, const struct cache_entry *c, struct tr_err *err)
 {
     struct state *s = owner;
-    struct person_entry *e = (struct person_entry *)(void *)c;
-    sqlite3_stmt *q = s->sql[e->stored ? SQL_PERSON_SET : SQL_PERSON_ADD];
+    const struct person_entry *e = (const struct person_entry *)(const void *)c;
+    sqlite3_stmt *q = s->sql[c->stored ? SQL_PERSON_SET : SQL_PERSON_ADD];
 
     (void)sqlite3_bind_int64(q, 1, e->p.row);
     (void)sqlite3_bind_int64(q, 2, e->p.created_at);
@@ -33,14 +33,12 @@ static enum tr_rc person_write(void *owner, struct cache_entry *c, struct tr_err
     (void)sqlite3_bind_int64(q, 4, e->p.changed_at);
     (void)sqlite3_bind_int(
         q, 5, (e->p.identified ? PERSON_IDENTIFIED : 0) | (e->p.deleted ? PERSON_DELETED : 0));
-    state_bind_text(q, 6, e->p.properties);
-    if (!e->stored) {
+    state_bind_text(q, 6, (struct tr_str){ e->text, e->p.properties.n });
+    if (!c->stored) {
         (void)sqlite3_bind_int64(q, 7, e->project);
         (void)sqlite3_bind_blob(q, 8, e->p.id.b, sizeof(e->p.id.b), SQLITE_STATIC);
     }
-    enum tr_rc rc = store_sql_run(q, err);
-    e->stored = e->stored || rc == TR_OK;
-    return rc;
+    return store_sql_run(q, err);
 }
 
 static int person_compare(const void *a, const void *b)
@@ -86,22 +84,23 @@ void state_person_of_row(sqlite3_stmt *q, struct tr_person *ret)
         memcpy(ret->id.b, id, TR_UUID_BYTES);
 }
 
-static enum tr_rc add_person(struct state *s, int32_t project, const struct tr_person *p,
-                             bool stored, struct person_entry **ret, struct tr_err *err)
+/* For the cache; NULL without memory. */
+static struct person_entry *make_person(int32_t project, const struct tr_person *p, bool stored)
 {
     size_t bytes = person_bytes(p->properties.n);
     struct person_entry *e = malloc(bytes);
 
     if (e == NULL)
-        return tr_fail_oom(err);
+        return NULL;
     *e = (struct person_entry){
-        .c = { .hash = person_hash(p->row), .bytes = (uint32_t)bytes, .dirty = !stored },
+        .c = { .hash = person_hash(p->row),
+               .bytes = (uint32_t)bytes,
+               .dirty = !stored,
+               .stored = stored },
         .project = project,
-        .stored = stored,
     };
     put_person(e, p);
-    *ret = e;
-    return cache_add(&s->persons, &e->c, err);
+    return e;
 }
 
 /* It is another one now: nothing that was noted of it holds. */
@@ -125,21 +124,22 @@ static enum tr_rc change_person(struct state *s, struct person_entry **e, const 
 enum tr_rc state_person(struct state *s, int32_t project, int64_t row, struct person_entry **ret,
                         struct tr_err *err)
 {
-    sqlite3_stmt *q = s->sql[SQL_PERSON_GET];
     struct tr_person p;
     bool found;
 
     *ret = (struct person_entry *)(void *)cache_find(&s->persons, person_hash(row), &row);
     if (*ret != NULL)
         return TR_OK;
+    sqlite3_stmt *q = state_look(s, SQL_PERSON_GET);
     (void)sqlite3_bind_int64(q, 1, row);
     enum tr_rc rc = store_sql_row(q, &found, err);
-    if (rc != TR_OK || !found)
-        return rc;
-    state_person_of_row(q, &p);
-    rc = add_person(s, project, &p, true, ret, err);
-    (void)sqlite3_reset(q);
-    return rc;
+    if (rc == TR_OK && found) {
+        state_person_of_row(q, &p);
+        *ret = make_person(project, &p, true);
+        rc = *ret == NULL ? tr_fail_oom(err) : TR_OK;
+    }
+    state_looked(s, q);
+    return *ret == NULL ? rc : cache_add(&s->persons, &(*ret)->c, err);
 }
 
 static enum tr_rc get_person(void *state, int32_t project, int64_t row, struct tr_person *ret,
@@ -161,17 +161,16 @@ static enum tr_rc person_by_id(void *state, int32_t project, const struct tr_uui
                                struct tr_person *ret, bool *ret_found, struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_PERSON_BY_ID];
+    sqlite3_stmt *q = state_look(s, SQL_PERSON_BY_ID);
     int64_t row = 0;
 
     (void)sqlite3_bind_int64(q, 1, project);
     (void)sqlite3_bind_blob(q, 2, id->b, sizeof(id->b), SQLITE_STATIC);
     enum tr_rc rc = store_sql_row(q, ret_found, err);
-    if (rc != TR_OK || !*ret_found)
-        return rc;
-    row = sqlite3_column_int64(q, 0);
-    (void)sqlite3_reset(q);
-    return get_person(state, project, row, ret, err);
+    if (rc == TR_OK && *ret_found)
+        row = sqlite3_column_int64(q, 0);
+    state_looked(s, q);
+    return rc == TR_OK && *ret_found ? get_person(state, project, row, ret, err) : rc;
 }
 
 static enum tr_rc keep_person(void *state, int32_t project, struct tr_person *p, struct tr_err *err)
@@ -184,7 +183,8 @@ static enum tr_rc keep_person(void *state, int32_t project, struct tr_person *p,
 
     if (is_new) {
         p->row = s->next_person++;
-        rc = add_person(s, project, p, false, &e, err);
+        e = make_person(project, p, false);
+        rc = e == NULL ? tr_fail_oom(err) : cache_add(&s->persons, &e->c, err);
     } else {
         rc = state_person(s, project, p->row, &e, err);
         if (rc == TR_OK) {
@@ -211,7 +211,7 @@ static bool mapping_is(const struct cache_entry *c, const void *key)
            memcmp(e->distinct_id, k->distinct_id.p, e->n) == 0;
 }
 
-static enum tr_rc mapping_write(void *owner, struct cache_entry *c, struct tr_err *err)
+static enum tr_rc mapping_write(void *owner, const struct cache_entry *c, struct tr_err *err)
 {
     (void)owner;
     (void)c;
@@ -251,25 +251,25 @@ static enum tr_rc add_mapping(struct state *s, int32_t project, struct tr_str id
 enum tr_rc state_mapping(struct state *s, int32_t project, struct tr_str distinct_id, uint32_t hash,
                          struct mapping_entry **ret, struct tr_err *err)
 {
-    sqlite3_stmt *q = s->sql[SQL_MAPPING_GET];
+    struct tr_mapping m = { 0 };
     bool found;
 
     *ret = find_mapping(s, project, distinct_id, hash);
     if (*ret != NULL)
         return TR_OK;
+    sqlite3_stmt *q = state_look(s, SQL_MAPPING_GET);
     (void)sqlite3_bind_int64(q, 1, project);
     state_bind_text(q, 2, distinct_id);
     enum tr_rc rc = store_sql_row(q, &found, err);
-    if (rc != TR_OK || !found)
-        return rc;
-    struct tr_mapping m = {
-        .person = sqlite3_column_int64(q, 0),
-        .version = sqlite3_column_int64(q, 1),
-        .changed_at = sqlite3_column_int64(q, 2),
-        .deleted = sqlite3_column_int(q, 3) != 0,
-    };
-    (void)sqlite3_reset(q);
-    return add_mapping(s, project, distinct_id, hash, &m, ret, err);
+    if (rc == TR_OK && found)
+        m = (struct tr_mapping){
+            .person = sqlite3_column_int64(q, 0),
+            .version = sqlite3_column_int64(q, 1),
+            .changed_at = sqlite3_column_int64(q, 2),
+            .deleted = sqlite3_column_int(q, 3) != 0,
+        };
+    state_looked(s, q);
+    return rc == TR_OK && found ? add_mapping(s, project, distinct_id, hash, &m, ret, err) : rc;
 }
 
 static enum tr_rc get_mapping(void *state, int32_t project, struct tr_str distinct_id,
@@ -299,10 +299,12 @@ static enum tr_rc map(void *state, int32_t project, struct tr_str distinct_id,
                       const struct tr_mapping *m, struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_MAPPING_PUT];
+    sqlite3_stmt *q;
     uint32_t hash = state_hash(project, distinct_id.p, distinct_id.n);
     struct mapping_entry *e = find_mapping(s, project, distinct_id, hash);
 
+    if (state_sql(s, SQL_MAPPING_PUT, &q, err) != TR_OK)
+        return err->rc;
     (void)sqlite3_bind_int64(q, 1, project);
     state_bind_text(q, 2, distinct_id);
     (void)sqlite3_bind_int64(q, 3, m->person);
@@ -350,8 +352,10 @@ static enum tr_rc move(void *state, int32_t project, int64_t from, int64_t to, i
                        struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_MAPPING_MOVE];
+    sqlite3_stmt *q;
 
+    if (state_sql(s, SQL_MAPPING_MOVE, &q, err) != TR_OK)
+        return err->rc;
     (void)sqlite3_bind_int64(q, 1, to);
     (void)sqlite3_bind_int64(q, 2, from);
     return update_mappings(s, project, q, at, err);
@@ -361,8 +365,10 @@ static enum tr_rc unmap(void *state, int32_t project, int64_t person, int64_t at
                         struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_MAPPING_UNMAP];
+    sqlite3_stmt *q;
 
+    if (state_sql(s, SQL_MAPPING_UNMAP, &q, err) != TR_OK)
+        return err->rc;
     (void)sqlite3_bind_int64(q, 1, person);
     return update_mappings(s, project, q, at, err);
 }

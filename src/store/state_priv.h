@@ -9,7 +9,6 @@
 struct person_entry {
     struct cache_entry c; /* first */
     int32_t project;
-    bool stored;        /* state.db has it, in whatever state */
     struct tr_person p; /* its properties are in text */
     uint64_t settled;   /* the hash of the last plain event that it was brought up to; 0: none */
     struct asof_place place;
@@ -52,7 +51,7 @@ enum statement {
 };
 
 struct state {
-    sqlite3 *db;
+    struct state_db db;
     sqlite3_stmt *sql[SQL_STATEMENTS];
     struct cache_pool pool;
     struct cache persons, mappings, sessions;
@@ -79,6 +78,13 @@ static inline uint32_t session_hash(const struct session_key *k)
 {
     return state_hash(k->project, k->id.b, sizeof(k->id.b));
 }
+
+/* A statement that may change state.db, or that reads what such a one may have changed. */
+TR_MUST_USE enum tr_rc state_sql(struct state *s, enum statement i, sqlite3_stmt **ret,
+                                 struct tr_err *err);
+/* One that looks for a row which no cache has; then state_looked. */
+sqlite3_stmt *state_look(struct state *s, enum statement i);
+void state_looked(struct state *s, sqlite3_stmt *q);
 
 void state_bind_text(sqlite3_stmt *q, int i, struct tr_str s);
 struct tr_str state_column_text(sqlite3_stmt *q, int i);

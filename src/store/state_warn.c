@@ -18,8 +18,10 @@ enum tr_rc state_warn(void *state, int32_t project, const char *type, struct tr_
                       struct tr_str other, int64_t at, struct tr_err *err)
 {
     struct state *s = state;
-    sqlite3_stmt *q = s->sql[SQL_WARN];
+    sqlite3_stmt *q;
 
+    if (state_sql(s, SQL_WARN, &q, err) != TR_OK)
+        return err->rc;
     tr_count(&warnings, 1);
     (void)sqlite3_bind_int64(q, 1, project);
     (void)sqlite3_bind_text(q, 2, type, -1, SQLITE_STATIC);

@@ -15,7 +15,8 @@ enum { DEDUP_TABLE = 65536, DEDUP_TABLE_LEAST = 64, DEDUP_TABLE_PART = 64 };
 /* Compression gives way to whoever waits for an answer. */
 enum {
     SEALER_NICENESS = 10,
-    APPLY_BUSY_BYTES = 256 << 10, /* of journal in a pass: the next one begins soon */
+    APPLY_BUSY_BYTES = 256 << 10, /* of journal in a pass: for a while the next ones begin soon */
+    APPLY_BUSY_US = 2 * 1000 * 1000,
     APPLY_NAP_US = 10 * 1000,
 };
 
@@ -410,9 +411,11 @@ enum tr_rc store_apply(struct tr_store *s, struct tr_err *err)
 {
     uint64_t before = atomic_load(&s->derived.applied_bytes);
     enum tr_rc rc = derived_catch_up(&s->derived, err);
-    bool busy = atomic_load(&s->derived.applied_bytes) - before >= APPLY_BUSY_BYTES;
+    int64_t now = tr_clock_boot_us();
 
-    s->applier.nap_us = busy ? APPLY_NAP_US : WORKER_NAP_US;
+    if (atomic_load(&s->derived.applied_bytes) - before >= APPLY_BUSY_BYTES)
+        s->apply_busy_until = now + APPLY_BUSY_US;
+    s->applier.nap_us = now < s->apply_busy_until ? APPLY_NAP_US : WORKER_NAP_US;
     return rc;
 }
 

@@ -53,7 +53,8 @@ struct tr_store {
 
     pthread_t writer;
     struct store_worker keeper, applier, sealer;
-    struct piece *piece; /* the sealer's, as is idle_seals */
+    int64_t apply_busy_until; /* the applier's; boot-time clock */
+    struct piece *piece;      /* the sealer's, as is idle_seals */
     int idle_seals;
     atomic_uint_fast64_t seal_wanted; /* records up to here are to be sealed, whatever their age */
     int64_t clock_saved_at;           /* the keeper's */

@@ -77,15 +77,15 @@ static int64_t behind_us(struct tr_store *s, const struct derived_position *p, i
     return behind < now - s->hold_near ? behind : now - s->hold_near;
 }
 
-/* How far it may be behind: further after it was written to the disk, and less and less so. */
+/* How far it may be behind: further after it waited for the disk, and less and less so. */
 static int64_t may_be_behind_us(const struct derived_position *p, int64_t now)
 {
-    int64_t left = HOLD_EASE_US - (now - p->commit_ended);
+    int64_t left = HOLD_EASE_US - (now - p->wait_ended);
 
     if (left <= 0)
         return HOLD_BEHIND_US;
     return HOLD_BEHIND_US +
-           p->commit_took_us * (left < HOLD_EASE_US ? left : HOLD_EASE_US) / HOLD_EASE_US;
+           p->waited_us * (left < HOLD_EASE_US ? left : HOLD_EASE_US) / HOLD_EASE_US;
 }
 
 /* When more comes in than is applied to the state, a commit waits a little, and more groups share
@@ -98,7 +98,7 @@ static void hold(struct tr_store *s)
 
     derived_position(&s->derived, &p);
     int64_t over = behind_us(s, &p, now) - may_be_behind_us(&p, now);
-    if (over <= 0 || p.committing || now - s->hold_since > HOLD_STUCK_US)
+    if (over <= 0 || p.waiting || now - s->hold_since > HOLD_STUCK_US)
         return;
     tr_count(&held, 1);
     over /= HOLD_PART;

@@ -45,7 +45,7 @@ static void statements_of_the_applier(void **state)
     kit_open(&k);
     struct state *s = k.s->derived.state;
     for (size_t i = 0; i < SQL_STATEMENTS; i++)
-        finds_its_rows(s->db, sqlite3_sql(s->sql[i]));
+        finds_its_rows(s->db.db, sqlite3_sql(s->sql[i]));
     kit_fini(&k);
 }
 
@@ -58,7 +58,7 @@ static void statements_of_readers(void **state)
     (void)state;
     kit_init(&k);
     kit_open(&k);
-    sqlite3 *db = k.s->derived.state->db;
+    sqlite3 *db = k.s->derived.state->db.db;
     for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
         const struct rows_model *m = models[i];
         for (const char *const *sql = m->sql; *sql != NULL; sql++)
