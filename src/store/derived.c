@@ -37,7 +37,7 @@ static enum tr_rc heed_save(struct derived *d, bool wait, struct tr_err *err)
     if (!d->save.active)
         return TR_OK;
     atomic_store(&d->waiting, wait);
-    enum tr_rc rc = save_end(&d->save, wait, &ended, err);
+    enum tr_rc rc = save_end(&d->save, wait, DERIVED_NICENESS, &ended, err);
     atomic_store(&d->waiting, false);
     if (!ended)
         return TR_OK;

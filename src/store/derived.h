@@ -19,8 +19,8 @@
 #include "store/store.h"
 #include "store/store_sql.h"
 
-/* Of the threads that apply the journal, where the system allows it: everybody else waits for what
- * they are behind. */
+/* Of the threads that apply the journal, where the system allows it, and of one that saves while
+ * they wait for it: everybody else waits for what they are behind. */
 enum { DERIVED_NICENESS = -10 };
 
 struct derived {

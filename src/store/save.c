@@ -38,7 +38,7 @@ void save_fini(struct save *s)
     struct tr_err ignored;
     bool ended;
 
-    (void)!save_end(s, true, &ended, &ignored);
+    (void)!save_end(s, true, 0, &ended, &ignored);
     drop_images(s);
 }
 
@@ -86,8 +86,10 @@ static void *run(void *save)
 {
     struct save *s = save;
 
-    if (s->threaded) /* not the niceness of who started it: nobody waits for this */
+    if (s->threaded) { /* not the niceness of who started it: nobody waits for this */
         (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 0);
+        atomic_store(&s->tid, gettid());
+    }
     s->rc = write_all(s, &s->err);
     atomic_store(&s->ended, true);
     return NULL;
@@ -100,6 +102,7 @@ void save_start(struct save *s)
     s->active = true;
     s->err = (struct tr_err){ 0 };
     atomic_store(&s->ended, false);
+    atomic_store(&s->tid, 0);
     s->threaded = true;
     if (tr_thread_start(&s->thread, "store-save", run, s, &ignored) == TR_OK)
         return;
@@ -107,11 +110,13 @@ void save_start(struct save *s)
     (void)run(s);
 }
 
-enum tr_rc save_end(struct save *s, bool wait, bool *ret_ended, struct tr_err *err)
+enum tr_rc save_end(struct save *s, bool wait, int niceness, bool *ret_ended, struct tr_err *err)
 {
     *ret_ended = s->active && (wait || atomic_load(&s->ended));
     if (!*ret_ended)
         return TR_OK;
+    if (s->threaded && !atomic_load(&s->ended) && atomic_load(&s->tid) != 0)
+        (void)setpriority(PRIO_PROCESS, (id_t)atomic_load(&s->tid), niceness);
     if (s->threaded)
         (void)pthread_join(s->thread, NULL);
     s->active = false;

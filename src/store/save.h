@@ -25,6 +25,7 @@ struct save {
     atomic_bool ended;
     bool threaded;
     pthread_t thread;
+    atomic_int tid; /* 0: not known yet */
     int wal_pages; /* as of the last commit */
     enum tr_rc rc;
     struct tr_err err;
@@ -36,8 +37,9 @@ void save_fini(struct save *s);
 
 /* Writes the images and commits. */
 void save_start(struct save *s);
-/* How it went, once it has ended; *ret_ended false: it has not, and wait was false. A transaction
- * that failed is still open. */
-TR_MUST_USE enum tr_rc save_end(struct save *s, bool wait, bool *ret_ended, struct tr_err *err);
+/* How it went, once it has ended; *ret_ended false: it has not, and wait was false. Who waits lends
+ * it a niceness, where the system allows that. A transaction that failed is still open. */
+TR_MUST_USE enum tr_rc save_end(struct save *s, bool wait, int niceness, bool *ret_ended,
+                                struct tr_err *err);
 
 #endif
