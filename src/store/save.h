@@ -26,7 +26,7 @@ struct save {
     bool threaded;
     pthread_t thread;
     atomic_int tid; /* 0: not known yet */
-    int wal_pages; /* as of the last commit */
+    int wal_pages;  /* as of the last commit */
     enum tr_rc rc;
     struct tr_err err;
 };
