@@ -60,9 +60,10 @@ static enum tr_rc read_record(struct ahead *a, struct tr_err *err)
         part = free_part(a);
         if (part == NULL)
             break;
-        for (part->n = 0; part->n < AHEAD_STEPS && at < a->events.n; part->n++)
-            at += step_read(&part->steps[part->n], a->events.p + at, a->events.n - at);
-        give(a);
+        for (part->n = 0; part->n < AHEAD_STEPS && at < a->events.n && rc == TR_OK; part->n++)
+            rc = step_read(&part->steps[part->n], tr_buf_view(&a->events), &at, err);
+        if (rc == TR_OK)
+            give(a);
     }
     return rc;
 }

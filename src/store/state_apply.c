@@ -16,17 +16,22 @@ static void fetch(const void *p, int lines)
         __builtin_prefetch((const char *)p + (size_t)i * LINE);
 }
 
-size_t step_read(struct step *w, const char *p, size_t n)
+enum tr_rc step_read(struct step *w, struct tr_str packed, size_t *at, struct tr_err *err)
 {
-    size_t size = tr_event_unpack(p, n, &w->e);
+    size_t size = tr_event_unpack(packed.p + *at, packed.n - *at, &w->e);
 
+    if (size == 0)
+        return tr_fail(err, TR_REFUSED, "store.damaged",
+                       "run tailrace store check; restore the data folder from a backup",
+                       "a record of the journal has an event that is not whole");
+    *at += size;
     tr_facts_read(w->e.properties, &w->f);
     w->mapping_hash = state_hash(w->e.project, w->e.distinct_id.p, w->e.distinct_id.n);
     w->session.project = w->e.project;
     w->has_session = tr_session_id(&w->f, &w->session.id);
     if (w->has_session)
         w->session_hash = session_hash(&w->session);
-    return size;
+    return TR_OK;
 }
 
 static void fetch_slots(const struct state *s, const struct step *w, size_t n)
@@ -141,9 +146,10 @@ enum tr_rc state_events(struct state *s, struct tr_str packed, struct asof *asof
 
     for (size_t at = 0; at < packed.n && rc == TR_OK;) {
         size_t n = 0;
-        while (n < WINDOW && at < packed.n)
-            at += step_read(&w[n++], packed.p + at, packed.n - at);
-        rc = state_steps(s, w, n, asof, err);
+        while (n < WINDOW && at < packed.n && rc == TR_OK)
+            rc = step_read(&w[n++], packed, &at, err);
+        if (rc == TR_OK)
+            rc = state_steps(s, w, n, asof, err);
     }
     return rc;
 }

@@ -19,7 +19,9 @@ struct step {
     bool has_session;
 };
 
-/* Takes the packed event at p apart; how many bytes it has. The views point into it. */
-size_t step_read(struct step *w, const char *p, size_t n);
+/* Takes the packed event at packed.p + *at apart, and moves *at behind it. The views point into it.
+ * TR_REFUSED "store.damaged" when it is none. */
+TR_MUST_USE enum tr_rc step_read(struct step *w, struct tr_str packed, size_t *at,
+                                 struct tr_err *err);
 
 #endif

@@ -113,12 +113,37 @@ static void damage_is_told(void **state)
     fini(&f);
 }
 
+/* A checksum that is right says nothing of who wrote it. */
+static void an_event_that_is_not_whole_is_told(void **state)
+{
+    struct kit_event e = { .project = 1, .number = 7 };
+    struct tr_err err = { 0 };
+    struct tr_buf packed;
+    struct step w;
+    size_t at = 0;
+
+    (void)state;
+    tr_buf_init(&packed, 1 << 20);
+    kit_pack(&packed, &e, 0);
+    struct tr_str whole = tr_buf_view(&packed);
+    for (size_t n = 0; n < whole.n; n += 8) {
+        assert_int_equal(step_read(&w, (struct tr_str){ whole.p, n }, &at, &err), TR_REFUSED);
+        assert_string_equal(err.id, "store.damaged");
+        assert_int_equal(at, 0);
+    }
+    assert_int_equal(step_read(&w, whole, &at, &err), TR_OK);
+    assert_int_equal(at, whole.n);
+    assert_int_equal(kit_number(&w.e.uuid), 7);
+    tr_buf_fini(&packed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_event_comes_once_and_in_order),
         cmocka_unit_test(one_may_stop_in_the_middle),
         cmocka_unit_test(damage_is_told),
+        cmocka_unit_test(an_event_that_is_not_whole_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
