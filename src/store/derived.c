@@ -344,6 +344,9 @@ static enum tr_rc apply_slice(struct derived *d, bool *ret_more, struct tr_err *
                        (unsigned long long)d->applied_seq + 1);
     while (rc == TR_OK && any && !full && d->bytes < until)
         rc = apply_record(d, &any, &full, err);
+    /* What was undone under a look-up must not be told to anybody. */
+    if (rc == TR_OK && d->save.active && atomic_load(&d->save.failed))
+        rc = heed_save(d, true, err);
     if (rc == TR_OK)
         rc = asof_flush(d->asof, d->applied_seq, err);
     if (rc != TR_OK) {

@@ -40,6 +40,7 @@ void save_fini(struct save *s)
 
     (void)!save_end(s, true, 0, &ended, &ignored);
     drop_images(s);
+    turns_fini(&s->turns);
 }
 
 static enum tr_rc write_image(struct save *s, const struct cache_image *image, struct tr_err *err)
@@ -51,6 +52,7 @@ static enum tr_rc write_image(struct save *s, const struct cache_image *image, s
         turns_take(&s->turns);
         for (int k = 0; k < ROWS_PER_TURN && i < image->n && rc == TR_OK; k++)
             rc = cache_image_write(image, i++, err);
+        atomic_store(&s->failed, rc != TR_OK);
         turns_give(&s->turns);
     }
     return rc;
@@ -64,6 +66,7 @@ static enum tr_rc commit(struct save *s, struct tr_err *err)
         TR_KILL_POINT("derived.committed");
     if (rc == TR_OK && s->wal_pages >= WAL_PAGES_MOST)
         (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    atomic_store(&s->failed, rc != TR_OK);
     turns_give(&s->turns);
     return rc;
 }
@@ -102,6 +105,7 @@ void save_start(struct save *s)
     s->active = true;
     s->err = (struct tr_err){ 0 };
     atomic_store(&s->ended, false);
+    atomic_store(&s->failed, false);
     atomic_store(&s->tid, 0);
     s->threaded = true;
     if (tr_thread_start(&s->thread, "store-save", run, s, &ignored) == TR_OK)

@@ -23,6 +23,7 @@ struct save {
     struct cache_image images[SAVE_IMAGES]; /* filled by who starts it */
     bool active;                            /* began, and nobody has heard of its end */
     atomic_bool ended;
+    atomic_bool failed; /* set in the turn in which it did: look-ups since may be wrong */
     bool threaded;
     pthread_t thread;
     atomic_int tid; /* 0: not known yet */
