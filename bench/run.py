@@ -103,7 +103,7 @@ def capture(bench, rounds):
             ratios, slowest, acknowledged = [], 0, 0
             before, cpu = stored(server), server.cpu_seconds()
             for _ in range(rounds):
-                floor = bench.load(port, connections=connections)
+                floor = bench.load(port, tokens=[token], connections=connections)  # the same bodies
                 ours = bench.load(server.port, tokens=[token], connections=connections)
                 ratios.append(ours["requests_per_s"] / floor["requests_per_s"])
                 slowest = max(slowest, ours["max_us"])
@@ -379,7 +379,7 @@ def postgres(bench, rounds):
     import psycopg
     with postgres_server(bench) as (info, destination):
         admin = psycopg.connect(info, autocommit=True)
-        server = bench.server("--chunk-rows", "50000")  # two connections have about as many each
+        server = bench.server()
         token = server.capture_token()
         began = int(time.time() * 1e6)
         fill(bench, server, token, 400_000)

@@ -108,6 +108,9 @@ TR_MUST_USE enum tr_rc job_settle(struct job *j, struct tr_err *err);
 /* load.c: a whole number among the destination's options, when it has one of that name. */
 int64_t job_option(const struct job *j, const char *name, int64_t otherwise);
 
+/* parallel.c: how many the destination's option "connections" asks for, at least one. */
+size_t job_connections(const struct job *j);
+
 /* run.c: the order of an attempt. job_begin: *ret_nothing when there is nothing to deliver and
  * nothing was opened; what former (or NULL) has open is taken over where it does. job_rest: until
  * nothing of open is left. */

@@ -94,15 +94,21 @@ static void *lane_main(void *arg)
     return NULL;
 }
 
+size_t job_connections(const struct job *j)
+{
+    int64_t asked = job_option(j, "connections", 1);
+
+    return asked < 1 ? 1 : asked > DELIVERY_LANES ? DELIVERY_LANES : (size_t)asked;
+}
+
 /* Connections asked for, but no more than chunks. */
 static size_t count_lanes(const struct job *j)
 {
+    size_t lanes = job_connections(j);
     size_t chunks = 0;
-    int64_t asked = job_option(j, "connections", 1);
 
     for (size_t i = 0; i < j->n_chunks; i++)
         chunks += job_must_send(j, &j->chunks[i]);
-    size_t lanes = asked < 1 ? 1 : asked > DELIVERY_LANES ? DELIVERY_LANES : (size_t)asked;
     if (lanes < j->ops->lanes)
         lanes = j->ops->lanes;
     return lanes < chunks ? lanes : chunks;

@@ -5,7 +5,12 @@
 #include "delivery/delivery_priv.h"
 #include "os/kill.h"
 
-enum { PLAN_TRIES = 5, CHUNK_ROWS = 100000, CHUNK_BYTES = 64 << 20 };
+enum {
+    PLAN_TRIES = 5,
+    CHUNK_ROWS = 100000,
+    CHUNK_BYTES = 64 << 20,
+    SHARED_LEAST = 10, /* a chunk is worth a transaction from this part of a whole one on */
+};
 
 /* The plan is the present target's. Is that still the place that this attempt has opened? */
 static enum tr_rc check_target(struct job *j, struct tr_err *err)
@@ -120,6 +125,22 @@ static enum tr_rc leave_unripe(struct job *j, const struct tr_part *parts, size_
     return rc;
 }
 
+/* Rows of a chunk with which the connections asked for get the same number of equal chunks: with
+ * one more for one of them, the others would watch it. */
+static uint64_t shared_rows(const struct job *j, const struct tr_part *parts, size_t n,
+                            uint64_t rows)
+{
+    size_t lanes = job_connections(j);
+    size_t chunks = (n + lanes - 1) / lanes * lanes;
+    uint64_t least = (rows + SHARED_LEAST - 1) / SHARED_LEAST;
+    uint64_t all = 0;
+
+    for (size_t i = 0; i < n; i++)
+        all += parts[i].rows;
+    uint64_t each = (all + chunks - 1) / chunks;
+    return each < least ? least : each > rows ? rows : each;
+}
+
 /* A slice at a time, so that memory does not grow with the range. */
 static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_added,
                              struct tr_err *err)
@@ -131,6 +152,7 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
 
     if (j->most_bytes != 0 && j->most_bytes < bytes)
         bytes = j->most_bytes;
+    bool shared = j->most_bytes != 0 || job_connections(j) == 1;
 
     while (rc == TR_OK && !tr_range_empty(left)) {
         struct tr_part parts[DELIVERY_PLAN_SLICE];
@@ -144,6 +166,11 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
         if (rc == TR_OK && covered <= left.lo)
             rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
                          "the source planned nothing");
+        if (rc == TR_OK && !shared && covered >= left.hi) {
+            rows = shared_rows(j, parts, n, rows);
+            shared = true;
+            continue;
+        }
         if (rc == TR_OK && n != 0)
             rc = leave_unripe(j, parts, &n, err);
         if (rc == TR_OK)

@@ -128,6 +128,49 @@ static void chunks_go_over_several_connections(void **state)
     assert_true(tr_account_balances(&run.account));
 }
 
+/* Sends `seconds` events, in chunks of ten at most, over so many connections; returns how many
+ * chunks they were. */
+static int chunks_of(int seconds, int connections)
+{
+    struct tr_range r = { start, start + 20 * TR_US_PER_MIN };
+    struct tr_run run;
+    struct tr_err err;
+
+    export_id = fake_export(fake_body("every 20 minutes", "Table", "t", connections, ""));
+    ingest(seconds);
+    fakes.source.now = r.hi;
+    (void)live_run(r);
+    assert_int_equal(attempt(&run, &err), TR_OK);
+    assert_there("t", r, -1, 1);
+    assert_true(tr_account_balances(&run.account));
+    return fakes.script.calls[FAKE_COMMIT];
+}
+
+static void connections_get_equal_chunks_of_what_there_is(void **state)
+{
+    (void)state;
+    assert_int_equal(chunks_of(45, 4), 8); /* of six, not five of which one has to wait */
+}
+
+static void one_connection_gets_whole_chunks(void **state)
+{
+    (void)state;
+    assert_int_equal(chunks_of(45, 1), 5);
+}
+
+static void little_is_shared_too(void **state)
+{
+    (void)state;
+    assert_int_equal(chunks_of(7, 4), 4);
+}
+
+static void chunks_do_not_get_too_small_to_be_shared(void **state)
+{
+    (void)state;
+    fakes.delivery.chunk_rows = 100;
+    assert_int_equal(chunks_of(25, 4), 3); /* of ten: a tenth of a whole one */
+}
+
 static void one_connection_s_failure_stops_all_and_the_retry_completes(void **state)
 {
     struct tr_range r = { start, start + 20 * TR_US_PER_MIN };
@@ -403,6 +446,10 @@ int main(void)
         CASE(the_bounds_of_the_export_cut_a_run),
         CASE(bounds_that_leave_nothing_complete_without_the_destination),
         CASE(chunks_go_over_several_connections),
+        CASE(connections_get_equal_chunks_of_what_there_is),
+        CASE(one_connection_gets_whole_chunks),
+        CASE(little_is_shared_too),
+        CASE(chunks_do_not_get_too_small_to_be_shared),
         CASE(one_connection_s_failure_stops_all_and_the_retry_completes),
         CASE(a_connection_that_cannot_be_had_is_done_without),
         cmocka_unit_test(any_one_failure_at_any_call_leaves_each_row_once),
