@@ -406,7 +406,7 @@ def postgres(bench, rounds):
             assert not any(p.wait() for p in peers)
             return time.monotonic() - before
 
-        ratios, second, of_two_psql, cpu = [], [], [], []
+        ratios, second, of_two_psql, second_psql, cpu = [], [], [], [], []
         for _ in range(rounds):
             floor = copy_in([whole])
             floor_of_two = copy_in(halves)
@@ -421,11 +421,13 @@ def postgres(bench, rounds):
             ratios.append(floor / took[1])
             second.append(took[1] / took[2])
             of_two_psql.append(floor_of_two / took[2])
+            second_psql.append(floor / floor_of_two)
         record("postgres, one connection / psql \\copy binary", statistics.median(ratios), "of psql", ">= 0.9",
                rows=rows, rows_per_s=round(rows / took[1]))
         record("postgres, client CPU", statistics.median(cpu), "us a row", "<= 8")
         record("postgres, two connections / one", statistics.median(second), "ratio", ">= 1.5",
-               of_two_psql=round(statistics.median(of_two_psql), 2))
+               of_two_psql=round(statistics.median(of_two_psql), 2),
+               two_psql_of_one=round(statistics.median(second_psql), 2))
         server.kill()
 
 
