@@ -167,9 +167,11 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
             rc = tr_fail(err, TR_INTERNAL, "delivery.plan_stuck", NULL,
                          "the source planned nothing");
         if (rc == TR_OK && !shared && covered >= left.hi) {
-            rows = shared_rows(j, parts, n, rows);
+            uint64_t whole = rows;
+            rows = shared_rows(j, parts, n, whole);
             shared = true;
-            continue;
+            if (rows != whole)
+                continue; /* once more, with smaller chunks */
         }
         if (rc == TR_OK && n != 0)
             rc = leave_unripe(j, parts, &n, err);
