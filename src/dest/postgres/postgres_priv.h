@@ -24,7 +24,7 @@
 
 enum {
     PG_NAME_BYTES = 63,       /* of an identifier; the server cuts longer ones in silence */
-    PG_FLUSH_BYTES = 262144,  /* tuples are sent when so many bytes have gathered */
+    PG_FLUSH_BYTES = 131072,  /* sent at once; more is out of the cache before libpq copies it */
     PG_UUIDS_AT_ONCE = 20000, /* in one array parameter */
     PG_MIN_VERSION = 120000,
 };
