@@ -13,12 +13,7 @@
 #define WHO       (COLUMN(TR_EVENT_PERSON_ID) | COLUMN(TR_EVENT_PERSON_PROPERTIES))
 #define GROUPS    ((COLUMN(TR_EVENT_GROUP_4 + 1) - 1) & ~(COLUMN(TR_EVENT_GROUP_0) - 1))
 
-enum {
-    NAMES_MAX = 1 << 16,
-    ROWS_AT_ONCE = 256 /* they are still in the processor's cache when they are encoded */
-};
-
-_Static_assert((int)ROWS_AT_ONCE <= (int)TR_BATCH_ROWS, "a batch has room for them");
+enum { NAMES_MAX = 1 << 16 };
 
 struct tr_store_reader {
     struct scan scan;
@@ -192,7 +187,7 @@ static enum tr_rc fill(struct tr_store_reader *r, struct tr_err *err)
 {
     const struct tr_buf *rows = &r->scan.rows;
 
-    while (r->at < rows->n && r->batch.rows < ROWS_AT_ONCE) {
+    while (r->at < rows->n && r->batch.rows < TR_BATCH_ROWS) {
         struct tr_event e;
         r->at += tr_event_unpack(rows->p + r->at, rows->n - r->at, &e);
         bool in_range = e.inserted_at >= r->range.lo && e.inserted_at < r->range.hi;
