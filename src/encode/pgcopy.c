@@ -377,7 +377,7 @@ static size_t tuple_bound(const struct tr_pgcopy *c, const struct tr_batch *b, s
         int column = c->col[k].column;
         enum tr_type type = c->schema->columns[column].type;
         n += FIXED_MAX;
-        if (type != TR_TYPE_TEXT && type != TR_TYPE_JSON && type != TR_TYPE_TEXTS)
+        if (tr_type_width(type) != sizeof(struct tr_str) || type == TR_TYPE_UUID)
             continue;
         size_t bytes = b->col[column].str[i].n;
         /* A list's element of two quotes and a comma becomes four bytes of length. */
