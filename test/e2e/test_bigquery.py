@@ -30,8 +30,9 @@ def send(server, *events):
 
 
 def export_to(server, bigquery, **more):
+    """Paused: at the turn of an hour its schedule would make a run beside the backfill's."""
     config = more.pop("config", {})
-    return server.create_export(bigquery.destination(**config), interval="hour", **more)
+    return server.create_export(bigquery.destination(**config), interval="hour", paused=True, **more)
 
 
 def deliver(server, export, status="Completed", **more):
