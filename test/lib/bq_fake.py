@@ -143,8 +143,8 @@ class Table:
 
 
 class BigQueryFake(GoogleStub):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, port=0):
+        super().__init__(port)
         self.datasets, self.jobs = {}, {}
         self.permissions = set(SEED_PERMISSIONS)
         self.used = set()             # permissions that were asked for

@@ -87,7 +87,7 @@ class GoogleStub:
 
     project = "proj"
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.lock = threading.RLock()
         self.accounts, self.tokens, self.uploads, self.faults = {}, {}, {}, []
         self.requests = []            # "METHOD path" of everything that came
@@ -126,7 +126,7 @@ class GoogleStub:
                                   (ConnectionError, ValueError)):
                     traceback.print_exc()
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
 
