@@ -54,7 +54,8 @@ class Sink(BigQueryFake):
 
     def destination(self):
         return {"type": "BigQuery", "config": {"key_file": json.dumps(self.key_file()), "dataset_id": "exports",
-                                               "table_id": "events", "api_endpoint": self.url}}
+                                               "table_id": "events", "api_endpoint": self.url,
+                                               "new_table_seconds": 0}}
 
 
 def pace(port, token, stop, sent):

@@ -202,7 +202,8 @@ enum tr_rc api_place_test(struct api_call *c, const struct api_place *p, size_t 
     enum { STEP_S = 30 };
     struct tr_ctx cx = c->cx;
     struct tr_dest *dest = NULL;
-    int64_t until = tr_clock_boot_us() + STEP_S * INT64_C(1000000);
+    int64_t limit_s = p->tested->test_s == 0 ? STEP_S : p->tested->test_s;
+    int64_t until = tr_clock_boot_us() + limit_s * INT64_C(1000000);
 
     struct tr_projection columns;
 

@@ -5,7 +5,8 @@
  *   - committing one key twice, or twice at the same time, leaves one copy of the rows;
  *   - commit() consumes the load, even when it fails; abort() and close() cannot fail;
  *   - ret is set on success only, err on failure only;
- *   - no call logs, sleeps to retry, or outlives cx->deadline_us; cx->cancelled is looked at often.
+ *   - no call logs, sleeps to retry (but test(), where the place needs a moment), or outlives
+ *     cx->deadline_us; cx->cancelled is looked at often.
  * One object belongs to one thread; several objects of one place may work at once.
  * An adapter never reads files or environment of its own accord: all it knows is in its options.
  */
@@ -98,6 +99,7 @@ struct tr_dest_ops {
     uint32_t caps;                    /* TR_DEST_* */
     const struct tr_option *options;  /* ends with name == NULL */
     const struct tr_dest_test *tests; /* ends with name == NULL; may be NULL */
+    int64_t test_s;                   /* a step may take so long, waiting included; 0: as most do */
     /* The columns of each model when an export names none. NULL: it does not take that model. */
     const struct tr_default_column *defaults[TR_MODELS];
     /* What a chunk should hold at most; 0: what most places get (delivery.h). */

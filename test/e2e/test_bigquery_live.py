@@ -77,6 +77,55 @@ def test_only_the_documented_rights_are_used(server, bigquery):
     assert bigquery.fake.used <= bigquery.fake.permissions
 
 
+FIVE = {"datasets.get", "tables.create", "tables.get", "tables.list", "tables.updateData"}
+
+
+def test_the_apps_five_rights_are_enough(make_server, bigquery):
+    """The role of PostHog's BigQuery Export app: tested, made, streaming, and going on after a kill."""
+    bigquery.fake.permissions = set(FIVE)
+    server = make_server(*bigquery.args)
+    body = {"destination": bigquery.destination(), "interval": "realtime"}
+    steps = server.api("GET", EXPORTS + "test/", params={"destination": "BigQuery", "interval": "realtime"})["steps"]
+    for i in range(len(steps)):
+        answer = server.api("POST", f"{EXPORTS}run_test_step_new/", {**body, "step": i})
+        assert answer["status"] == "Passed", answer
+    export = live(server, bigquery, test=True)
+    server.cli("export", "test", export["id"])
+    ids = send(server, *(event() for _ in range(10)))
+    arrived(bigquery, ids)
+    server.kill()
+    server.start()
+    ids |= send(server, *(event() for _ in range(10)))
+    arrived(bigquery, ids)
+    assert bigquery.fake.used <= FIVE and bigquery.fake.jobs == {}
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("missing", sorted(FIVE - {"tables.list"}))
+def test_a_right_of_the_five_that_is_missing_is_named(server, bigquery, missing):
+    bigquery.fake.permissions = FIVE - {missing}
+    body = {"name": "x", "model": "events", "interval": "realtime", "destination": bigquery.destination(), "test": True}
+    answer = server.api("POST", EXPORTS, body, expect=400)
+    assert "bigquery." + missing in answer["hint"] + answer["detail"]
+
+
+def test_a_project_that_is_not_there_is_found_without_a_job(server, bigquery):
+    body = {"destination": bigquery.destination(project_id="other"), "interval": "realtime", "step": 3}
+    answer = server.api("POST", f"{EXPORTS}run_test_step_new/", body)
+    assert answer["status"] == "Failed" and answer["reason"] == "bigquery.no_project"
+    body["destination"] = bigquery.destination(dataset_id="nowhere")
+    assert server.api("POST", f"{EXPORTS}run_test_step_new/", body)["status"] == "Passed"
+
+
+def test_the_test_waits_until_a_new_table_is_known(server, bigquery):
+    """However the service says that it is not."""
+    bigquery.fake.blind_seconds = 6
+    bigquery.fake.not_known = 1
+    began = time.time()
+    live(server, bigquery, test=True)
+    assert 5 < time.time() - began < 40 and bigquery.fake.not_known >= 4
+
+
 def test_the_apps_events_are_left_out_unless_somebody_says_what_to(server, bigquery):
     export = live(server, bigquery)
     assert set(export["destination"]["config"]["exclude_events"]) == {"$autocapture", "$feature_flag_called"}

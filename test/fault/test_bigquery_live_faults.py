@@ -87,13 +87,35 @@ def test_a_token_that_is_refused_once(server, bigquery):
     assert all(r["latest_error"] is None for r in server.runs({"id": server.api("GET", EXPORTS)["results"][0]["id"]}))
 
 
-def test_a_table_just_made_is_waited_for(server, bigquery):
-    bigquery.fake.blind_seconds = 5
+@pytest.mark.parametrize("words", range(6))
+def test_a_table_just_made_is_waited_for(server, bigquery, words):
+    """Whichever of its ways the service has to say so (bq_fake.NOT_KNOWN)."""
+    bigquery.fake.blind_seconds = 2
+    bigquery.fake.not_known = words
     export = live(server, bigquery)
     ids = send(server, [event(i) for i in range(50)])
     wait_for(lambda: any(r["latest_error"] for r in server.runs(export)))
     all_there(bigquery, ids)
     assert bigquery.fake.count("insertAll") < 20, "somebody spins"
+
+
+@pytest.mark.parametrize("how", ["new", "dropped", "made again by somebody"])
+def test_rows_that_a_new_table_would_lose_wait(server, bigquery, how):
+    """The service takes them, says that all is well, and they are gone."""
+    bigquery.fake.lossy_seconds = 5
+    export = live(server, bigquery, new_table_seconds=7)
+    ids = send(server, [event(i) for i in range(50)])
+    wait_for(lambda: any("was made" in (r["latest_error"] or "") for r in server.runs(export)))
+    all_there(bigquery, ids, 40)
+    if how == "new":
+        return
+    before = bigquery.tables().pop("events")
+    if how == "made again by somebody":
+        bigquery.fake.blind_seconds = 3
+        bigquery.fake.not_known = 2
+        bigquery.fake.make_table({k: v for k, v in before.resource.items() if k != "creationTime"},
+                                 bigquery.fake.datasets[bigquery.dataset], bigquery.dataset)
+    all_there(bigquery, send(server, [event(i) for i in range(20)]), 60)
 
 
 def test_a_table_that_is_dropped_is_made_again(server, bigquery):

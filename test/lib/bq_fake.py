@@ -28,6 +28,11 @@ LOADS_A_DAY = 1500
 PARTITIONS_A_JOB = 4000
 INSERT_BYTES, INSERT_ROWS = 10_000_000, 50_000
 NAME = r"`((?:[^`\\]|\\.)*)`"
+# What the service says of a table that streams do not know yet (python-bigquery#1331 and #1396, java-bigquery#2368,
+# kafka-connect-bigquery#163; "Table is truncated": the documentation of its errors).
+NOT_KNOWN = ["Not found: Table {project}:{dataset}.{table}", "Table 402316535093:{dataset}.{table} not found.",
+             "Not found: table Table is deleted: 402316535093:{dataset}.{table}", "Not found: Dataset {project}:{dataset}",
+             "Not found: Project {project}", "Table is truncated."]
 TABLE = NAME + r"\." + NAME + r"\." + NAME
 
 
@@ -155,7 +160,9 @@ class BigQueryFake(GoogleStub):
         self.running_seconds = 0.0
         self.loads_a_day = LOADS_A_DAY
         self.forget_row_errors = False  # errors that name no row
-        self.blind_seconds = 0.0      # that a new table cannot be streamed into
+        self.blind_seconds = 0.0      # that a new table cannot be streamed into; told in the next of NOT_KNOWN each time
+        self.lossy_seconds = 0.0      # that rows of a stream into a new table are taken, and gone
+        self.not_known = 0            # answers of that kind so far
         self.remember_seconds = 60.0  # that an insertId is remembered
         self.insert_bytes = INSERT_BYTES
         self.never_skip = False       # skipInvalidRows is not known
@@ -659,8 +666,11 @@ class BigQueryFake(GoogleStub):
         if len(request.body) > self.insert_bytes:
             raise error(413, "uploadTooLarge", "Request payload size exceeds the limit: 10485760 bytes.")
         table = self.find_table(set_name, name)
-        if time.time() - table.made < self.blind_seconds:
-            raise error(404, "notFound", f"Not found: Table {self.project}:{set_name}.{name}")
+        age = time.time() - table.made
+        if age < self.blind_seconds:
+            words = NOT_KNOWN[self.not_known % len(NOT_KNOWN)]
+            self.not_known += 1
+            raise error(404, "notFound", words.format(project=self.project, dataset=set_name, table=name))
         asked = request.json()
         rows = asked.get("rows", [])
         if not rows or len(rows) > INSERT_ROWS:
@@ -693,7 +703,7 @@ class BigQueryFake(GoogleStub):
                        for i, _, _ in good]
             return Answer(200, {"kind": "bigquery#tableDataInsertAllResponse", "insertErrors": errors})
         now = time.time()
-        for _, insert_id, row in good:
+        for _, insert_id, row in good if age >= self.lossy_seconds else []:
             if insert_id is not None and now - table.insert_ids.get(insert_id, -1e9) < self.remember_seconds:
                 continue
             table.insert_ids[insert_id] = now

@@ -116,6 +116,7 @@ const struct tr_dest_ops tr_dest_bigquery_live_ops = {
     .caps = TR_DEST_COMMITS_CHUNK | TR_DEST_RECOUNTS | TR_DEST_TEST_FIRST | TR_DEST_KNOWS_ROWS,
     .options = bq_options,
     .tests = bq_stream_tests,
+    .test_s = BQ_STREAM_TEST_S,
     .defaults = { events },
     .chunk_rows = 4 * BQ_INSERT_ROWS, /* where much is to be caught up: fewer lines in the books */
     .chunk_bytes = 8 << 20,

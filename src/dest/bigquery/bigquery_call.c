@@ -6,7 +6,7 @@
 #include "dest/bigquery/bigquery_priv.h"
 #include "os/clock.h"
 
-enum { TOKEN_MAX = 16384, HEADER_MAX = TOKEN_MAX + 64, MORE = 3 };
+enum { TOKEN_MAX = 16384, HEADER_MAX = TOKEN_MAX + 64, MORE = 3, SLICE_MS = 50 };
 
 /* ---- addresses ---- */
 
@@ -33,6 +33,24 @@ void bq_url_query(struct bq_dest *d, const char *name, const char *value)
     tr_buf_z(&d->url, name);
     tr_buf_ch(&d->url, '=');
     bq_path_add(&d->url, value);
+}
+
+/* ---- waiting ---- */
+
+bool bq_sleep_ms(const struct tr_ctx *cx, int64_t ms)
+{
+    int64_t until = tr_clock_boot_us() + ms * TR_US_PER_MS;
+
+    for (;;) {
+        int64_t now = tr_clock_boot_us();
+        if (tr_ctx_cancelled(cx) || now >= cx->deadline_us)
+            return false;
+        if (now >= until)
+            return true;
+        int64_t left =
+            until - now < SLICE_MS * TR_US_PER_MS ? until - now : SLICE_MS * TR_US_PER_MS;
+        tr_clock_sleep_us(left);
+    }
 }
 
 /* ---- one request ---- */
@@ -77,12 +95,13 @@ static int64_t asked_wait_s(const struct bq_dest *d)
     return end == d->answer.retry_after || *end != '\0' || s < 0 || s > 3600 ? 0 : s;
 }
 
-static enum tr_rc refuse(struct bq_dest *d, struct bq_class *ret_class, struct tr_err *err)
+static enum tr_rc refuse(struct bq_dest *d, enum bq_where where, struct bq_class *ret_class,
+                         struct tr_err *err)
 {
     struct bq_said said;
 
     bq_read_error(bq_answer(d), &said);
-    struct bq_class class = bq_classify(BQ_IN_CALL, d->answer.status, said.reason, said.message);
+    struct bq_class class = bq_classify(where, d->answer.status, said.reason, said.message);
     if (said.message[0] == '\0')
         (void)snprintf(said.message, sizeof(said.message), "BigQuery answered %d",
                        d->answer.status);
@@ -127,7 +146,7 @@ enum tr_rc bq_call(const struct tr_ctx *cx, struct bq_dest *d, const struct bq_c
         if (d->answer.status != 401 || tries > 0)
             break;
     }
-    return is_good(c, d->answer.status) ? TR_OK : refuse(d, ret_class, err);
+    return is_good(c, d->answer.status) ? TR_OK : refuse(d, c->where, ret_class, err);
 }
 
 enum tr_rc bq_post(const struct tr_ctx *cx, struct bq_dest *d, bool is_safe,

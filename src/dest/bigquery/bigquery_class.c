@@ -4,7 +4,12 @@
 #include "dest/bigquery/bigquery_priv.h"
 
 /* Where an error stood. */
-enum { CALL = 1 << BQ_IN_CALL, JOB = 1 << BQ_IN_JOB, ANY = CALL | JOB };
+enum {
+    CALL = 1 << BQ_IN_CALL | 1 << BQ_IN_STREAM,
+    JOB = 1 << BQ_IN_JOB,
+    STREAM = 1 << BQ_IN_STREAM,
+    ANY = CALL | JOB
+};
 
 #define ROLE_USER   "grant the service account BigQuery Job User on the project: "
 #define ROLE_EDITOR "grant the service account BigQuery Data Editor on the dataset: "
@@ -271,6 +276,16 @@ static const struct {
     { 429, { TR_THROTTLED, BQ_ELSE, "bigquery.rate_limited", NULL, 15 } },
 };
 
+/* What takes streams knows of a table only some time after it was made, and answers until then in
+ * one of at least four ways: "Not found: Table p:d.t", "Table 123:d.t not found."
+ * (googleapis/python-bigquery#1331, java-bigquery#2368), "Not found: table Table is deleted: .."
+ * (confluentinc/kafka-connect-bigquery#163), and in passing "Not found: Dataset" or "Project"
+ * (python-bigquery#1396). What is really gone is found by whoever prepares the next attempt. */
+static const struct bq_class unknown_to_streams = {
+    TR_TRANSIENT, BQ_GONE, "bigquery.no_table",
+    "a table that was just made, or made again, is known to streams after some minutes", 0
+};
+
 static struct bq_class by_status(int status)
 {
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
@@ -284,8 +299,10 @@ static struct bq_class by_status(int status)
 struct bq_class bq_classify(enum bq_where where, int status, const char *reason,
                             const char *message)
 {
+    if (where == BQ_IN_STREAM && status == 404)
+        return unknown_to_streams;
     /* 401 comes with reasons of its own; 5xx may come with any */
-    if (where == BQ_IN_CALL && (status == 401 || status >= 500))
+    if (where != BQ_IN_JOB && (status == 401 || status >= 500))
         return by_status(status);
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         const struct rule *r = &rules[i];
@@ -293,7 +310,7 @@ struct bq_class bq_classify(enum bq_where where, int status, const char *reason,
             (r->contains == NULL || strstr(message, r->contains) != NULL))
             return r->class;
     }
-    return where == BQ_IN_CALL
+    return where != BQ_IN_JOB
                ? by_status(status)
                : (struct bq_class){ TR_REFUSED, BQ_ELSE, "bigquery.job_refused", NULL, 0 };
 }
@@ -316,7 +333,7 @@ enum bq_fate bq_row_fate(const struct bq_said *said, struct bq_class *ret)
                                "somebody changed the table: the next attempt looks at it anew", 0 };
         return BQ_FATE_FAILED;
     }
-    *ret = bq_classify(BQ_IN_CALL, 200, said->reason, said->message);
+    *ret = bq_classify(BQ_IN_STREAM, 200, said->reason, said->message);
     if (ret->rc == TR_TRANSIENT)
         return BQ_FATE_AGAIN;
     return strcmp(said->reason, "invalid") == 0 ? BQ_FATE_REFUSED : BQ_FATE_FAILED;

@@ -21,7 +21,6 @@
 enum {
     POLL_FIRST_MS = 100,
     POLL_MOST_MS = 2000,
-    SLICE_MS = 50,
     CANCEL_GRACE_S = 5,
     NUMBER_MAX = 1 << 20, /* more jobs than BigQuery takes for a table in a year */
 };
@@ -99,23 +98,6 @@ static void cancel(const struct tr_ctx *cx, struct bq_dest *d, const char *id)
 
 /* ---- waiting ---- */
 
-/* False when the deadline has come or somebody cancelled. */
-static bool sleep_ms(const struct tr_ctx *cx, int64_t ms)
-{
-    int64_t until = tr_clock_boot_us() + ms * TR_US_PER_MS;
-
-    for (;;) {
-        int64_t now = tr_clock_boot_us();
-        if (tr_ctx_cancelled(cx) || now >= cx->deadline_us)
-            return false;
-        if (now >= until)
-            return true;
-        int64_t left =
-            until - now < SLICE_MS * TR_US_PER_MS ? until - now : SLICE_MS * TR_US_PER_MS;
-        tr_clock_sleep_us(left);
-    }
-}
-
 /* A poll that fails is followed by the next: nothing is repeated but the question. */
 static enum tr_rc poll(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
                        struct bq_job *job, struct tr_err *err)
@@ -150,7 +132,7 @@ static enum tr_rc stop(struct bq_dest *d, const char *id, struct bq_job *job, st
     do {
         if (poll(&grace, d, id, job, err) == TR_OK && job->state == BQ_DONE && !job->is_failed)
             return TR_OK; /* it was faster */
-    } while (job->state != BQ_DONE && sleep_ms(&grace, POLL_FIRST_MS));
+    } while (job->state != BQ_DONE && bq_sleep_ms(&grace, POLL_FIRST_MS));
     return tr_fail(err, TR_CANCELLED, "bigquery.cancelled", NULL, "cancelled");
 }
 
@@ -165,7 +147,7 @@ enum tr_rc bq_job_wait(const struct tr_ctx *cx, struct bq_dest *d, const char *i
             cancel(cx, d, id);
             given_up = true;
         }
-        if (!sleep_ms(cx, wait_ms)) {
+        if (!bq_sleep_ms(cx, wait_ms)) {
             if (tr_ctx_cancelled(cx))
                 return stop(d, id, job, err);
             return tr_fail(err, TR_AMBIGUOUS, "bigquery.job_running", NULL,

@@ -51,6 +51,7 @@ enum {
     BQ_INSERT_BYTES = 4 * 1000 * 1000, /* a request of more than one row */
     BQ_INSERT_ROW_BYTES = 9 * 1000 * 1000,
     BQ_INSERT_ROWS = 10000,
+    BQ_STREAM_TEST_S = 300, /* a table that was just made may take minutes until streams know it */
 };
 
 /* Ours. */
@@ -77,7 +78,7 @@ enum bq_about {
     BQ_ROWS,    /* some row's values: look for it */
 };
 
-enum bq_where { BQ_IN_CALL, BQ_IN_JOB };
+enum bq_where { BQ_IN_CALL, BQ_IN_JOB, BQ_IN_STREAM }; /* a stream is a call, too */
 
 struct bq_class {
     enum tr_rc rc;
@@ -189,8 +190,9 @@ struct bq_column {
 enum bq_partition { BQ_NOT_BY_COLUMN, BQ_BY_DAY, BQ_BY_HOUR };
 
 struct bq_table {
-    char kind[32]; /* "TABLE", "VIEW", .. */
-    bool is_ours;  /* made by this program, to last some hours */
+    char kind[32];      /* "TABLE", "VIEW", .. */
+    int64_t created_us; /* Google's clock; 0: not said */
+    bool is_ours;       /* made by this program, to last some hours */
     enum bq_partition partition;
     char partition_column[BQ_NAME_BYTES + 1];
     bool requires_filter;
@@ -400,6 +402,7 @@ struct bq_call {
     struct tr_str body;  /* p == NULL: none */
     bool is_safe;        /* made twice it does no more than once: never AMBIGUOUS */
     int other_status;    /* that is no error either; 0: none */
+    enum bq_where where; /* how its errors are read */
     int64_t silence_us;  /* see tr_http_call */
 };
 
@@ -408,6 +411,8 @@ struct bq_call {
 TR_MUST_USE enum tr_rc bq_call(const struct tr_ctx *cx, struct bq_dest *d, const struct bq_call *c,
                                struct bq_class *ret_class, struct tr_err *err);
 /* The body that was written to d->body, as JSON, with POST to d->url. */
+/* False when the deadline has come or somebody cancelled. */
+bool bq_sleep_ms(const struct tr_ctx *cx, int64_t ms);
 TR_MUST_USE enum tr_rc bq_post(const struct tr_ctx *cx, struct bq_dest *d, bool is_safe,
                                struct bq_class *ret_class, struct tr_err *err);
 TR_MUST_USE enum tr_rc bq_get(const struct tr_ctx *cx, struct bq_dest *d,

@@ -247,6 +247,7 @@ enum tr_rc bq_read_table(struct tr_str body, struct bq_table *ret, struct tr_err
     if (j == NULL || !json_is_object(json_object_get(j, "tableReference")))
         return bad_answer(err, "table");
     copy_text(ret->kind, sizeof(ret->kind), j, "type");
+    ret->created_us = number_of(j, "creationTime") * TR_US_PER_MS;
     ret->is_ours = text_of(json_object_get(j, "labels"), BQ_LABEL_WHAT)[0] != '\0';
     ret->partition = read_partition(j, ret);
     return read_columns(path(j, "schema", "fields"), ret, err);

@@ -86,6 +86,7 @@ enum tr_rc bq_stream_send(const struct tr_ctx *cx, struct bq_dest *d, const char
                          .more = { "Content-Type: application/json; charset=UTF-8" },
                          .body = tr_buf_view(&d->body),
                          .is_safe = true,
+                         .where = BQ_IN_STREAM,
                          .silence_us = SILENCE_S * TR_US_PER_S };
 
     if (d->body.failed)
@@ -398,12 +399,36 @@ static const struct tr_load_ops stream_ops = {
 
 /* ---- the place ---- */
 
+/* What is streamed into a table that was made a moment ago, in the place of another of its name,
+ * may go to the old one and be lost, and the answer says that all is well ("Streaming data into
+ * BigQuery", documentation: "Metadata" of troubleshooting; googleapis/google-cloud-ruby#3799,
+ * python-bigquery#1331). Nobody can tell from outside, so rows wait until the table is older. */
+static enum tr_rc wait_until_old(const struct bq_dest *d, struct tr_err *err)
+{
+    int64_t most = tr_conf_int(d->conf, "new_table_seconds") * TR_US_PER_S;
+    int64_t now = tr_clock_wall_us(), age = now - d->table.created_us;
+
+    if (d->table.created_us == 0 || age >= most)
+        return TR_OK;
+    if (age < 0) /* clocks differ */
+        age = 0;
+    (void)tr_fail(err, TR_THROTTLED, "bigquery.new_table",
+                  "rows wait until BigQuery's streams surely know the table (new_table_seconds)",
+                  "table %.100s was made %lld seconds ago", d->place.table,
+                  (long long)(age / TR_US_PER_S));
+    if (err != NULL)
+        err->not_before_us = now + most - age;
+    return TR_THROTTLED;
+}
+
 enum tr_rc bq_stream_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
                              const struct tr_projection *p, tr_column_mask *ret_used,
                              struct tr_notice_sink *notices, struct tr_err *err)
 {
     enum tr_rc rc = bq_prepare(cx, dest, p, ret_used, notices, err);
 
+    if (rc == TR_OK)
+        rc = wait_until_old(bq_dest_of(dest), err);
     if (rc == TR_OK) /* the names say whose elements go */
         *ret_used |= (tr_column_mask)1 << TR_EVENT_EVENT;
     return rc;

@@ -11,6 +11,8 @@
 
 #define TEST_LIFE_US TR_US_PER_HOUR
 
+enum { AGAIN_FIRST_MS = 500, AGAIN_MOST_MS = 10000 };
+
 enum {
     STEP_TOKEN,
     STEP_IMPERSONATE,
@@ -29,21 +31,23 @@ enum {
                            "This server may act as it (nothing to do with a key)." },              \
     [STEP_OWNER] = { "Verify who owns the service account",                                        \
                      "Its description names this organization (nothing to do with a key)." },      \
-    [STEP_PROJECT] = { "Find the project", "It exists and jobs may be run in it." },               \
     [STEP_DATASET] = { "Find the dataset", "It exists and may be looked at." },                    \
     [STEP_TABLE] = { "Check the table",                                                            \
                      "It exists and can be written to, or one named ..._test could be created." }
 
 const struct tr_dest_test bq_tests[] = {
     FIRST_STEPS,
+    [STEP_PROJECT] = { "Find the project", "It exists and jobs may be run in it." },
     [STEP_LOAD] = { "Load a row", "One row goes into a table that deletes itself after an hour." },
     [STEP_COUNT] = { NULL, NULL },
 };
 
 const struct tr_dest_test bq_stream_tests[] = {
     FIRST_STEPS,
+    [STEP_PROJECT] = { "Find the project", "It exists and its BigQuery API is enabled." },
     [STEP_LOAD] = { "Stream a row",
-                    "One row goes into a table that deletes itself after an hour." },
+                    "One row goes into a table that deletes itself after an hour. BigQuery may "
+                    "take minutes until it knows that table." },
     [STEP_COUNT] = { NULL, NULL },
 };
 
@@ -72,6 +76,25 @@ static enum tr_rc check_project(const struct tr_ctx *cx, struct bq_dest *d, stru
     bq_url(d, BQ_ROOT_API, "jobs");
     enum tr_rc rc = bq_post(cx, d, true, NULL, err);
     return rc == TR_OK ? rc : tr_wrap(err, "run a job in project %s", d->place.project);
+}
+
+/* The same without that right, which a stream does not need: whoever answers for the dataset tells
+ * what is wrong with the project. What is wrong with the dataset is the next step's. */
+static enum tr_rc check_project_of_stream(const struct tr_ctx *cx, struct bq_dest *d,
+                                          struct tr_err *err)
+{
+    static const char *const of_project[] = { "bigquery.no_project", "bigquery.api_disabled",
+                                              "bigquery.blocked", "bigquery.billing" };
+    struct tr_err why = { 0 };
+    enum tr_rc rc = bq_dataset_read(cx, d, NULL, &why);
+    bool passes = rc == TR_REFUSED;
+
+    for (size_t i = 0; i < sizeof(of_project) / sizeof(of_project[0]); i++)
+        if (rc != TR_OK && why.id != NULL && strcmp(why.id, of_project[i]) == 0)
+            passes = false;
+    if (rc != TR_OK && !passes && err != NULL)
+        *err = why;
+    return passes ? TR_OK : rc;
 }
 
 /* ---- a table for the test ---- */
@@ -204,10 +227,31 @@ static enum tr_rc write_streamed(struct bq_dest *d, struct tr_buf *text, struct 
     return rc;
 }
 
+/* Until streams know the table. */
+static enum tr_rc send_until_known(const struct tr_ctx *cx, struct bq_dest *d, const char *name,
+                                   struct tr_err *err)
+{
+    int64_t wait_ms = AGAIN_FIRST_MS;
+
+    for (;;) {
+        struct bq_class class = { .rc = TR_OK };
+        enum tr_rc rc = bq_stream_send(cx, d, name, &class, err);
+
+        if (rc != TR_TRANSIENT || class.about != BQ_GONE)
+            return rc;
+        if (!bq_sleep_ms(cx, wait_ms)) {
+            if (err != NULL)
+                err->hint = "try again in some minutes: the table lasts for an hour, and streams "
+                            "know it by then";
+            return rc;
+        }
+        wait_ms = wait_ms * 2 < AGAIN_MOST_MS ? wait_ms * 2 : AGAIN_MOST_MS;
+    }
+}
+
 static enum tr_rc stream_row(const struct tr_ctx *cx, struct bq_dest *d, const char *name,
                              struct tr_err *err)
 {
-    struct bq_class class = { .rc = TR_OK };
     struct bq_said said = { "", "" };
     struct tr_buf text;
 
@@ -218,10 +262,7 @@ static enum tr_rc stream_row(const struct tr_ctx *cx, struct bq_dest *d, const c
     bq_write_insert(&d->body, &row, 1);
     tr_buf_fini(&text);
     if (rc == TR_OK)
-        rc = bq_stream_send(cx, d, name, &class, err);
-    if (rc != TR_OK && class.about == BQ_GONE && err != NULL)
-        err->hint =
-            "try again in a moment: rows cannot always be streamed at once into a new table";
+        rc = send_until_known(cx, d, name, err);
     if (rc == TR_OK)
         rc = bq_read_insert(bq_answer(d), 1, hear, &said, err);
     if (rc == TR_OK && said.reason[0] != '\0')
@@ -244,6 +285,10 @@ static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d,
     enum tr_rc rc = make_test_table(cx, d, p, name, err);
     if (rc == TR_OK)
         rc = bq_table_read(cx, d, name, &t, &found, err);
+    while (rc == TR_OK && !found && bq_sleep_ms(cx, AGAIN_FIRST_MS)) {
+        bq_table_fini(&t);
+        rc = bq_table_read(cx, d, name, &t, &found, err);
+    }
     if (rc == TR_OK && !found)
         rc = tr_fail(err, TR_TRANSIENT, "bigquery.no_table", "try again in a moment",
                      "table %.100s was made and is not to be seen yet", name);
@@ -265,7 +310,7 @@ static enum tr_rc act(const struct tr_ctx *cx, struct bq_dest *d, const struct t
     if (rc != TR_OK || step == STEP_OWNER)
         return rc;
     if (step == STEP_PROJECT)
-        return check_project(cx, d, err);
+        return put == stream_row ? check_project_of_stream(cx, d, err) : check_project(cx, d, err);
     rc = bq_dataset_read(cx, d, NULL, err);
     if (rc != TR_OK || step == STEP_DATASET)
         return rc;
