@@ -113,6 +113,39 @@ def test_json_columns_hold_what_they_can(server, bigquery):
     server.api("PATCH", f"{EXPORTS}{export['id']}/", {"destination": {"config": {"use_json_type": False}}}, expect=400)
 
 
+@pytest.mark.parametrize("interval", ["hour", "realtime"])
+def test_coordinates_go_into_json_columns(server, bigquery, interval):
+    """Of 100,000 some are repaired: BigQuery would refuse the digits in which they came (as 67.174118)."""
+    import random
+    rng = random.Random(7)
+    events = [event(properties={"at": [round(rng.uniform(-180, 180), rng.randint(4, 8)) for _ in range(1000)] + [67.174118]})
+              for _ in range(100)]
+    export = server.create_export(bigquery.destination(use_json_type=True), interval=interval, paused=interval == "hour")
+    for i in range(0, 100, 20):
+        send(server, *events[i:i + 20])
+    if interval == "hour":
+        run = deliver(server, export)[0]
+        assert run["account"]["delivered"] == run["account"]["repaired"] == 100 and run["account"]["rejected"] == 0
+    wait_for(lambda: len(bigquery.rows()) == 100, 30)
+    kept = {r["uuid"]: json.loads(r["properties"])["at"] for r in bigquery.rows()}
+    assert kept == {e["uuid"]: e["properties"]["at"] for e in events}
+
+
+def test_keys_are_never_cut(server, bigquery):
+    """Five people whose ids begin alike stay five, or are rejects: never one row."""
+    export = export_to(server, bigquery, model="persons")
+    send(server, event(distinct_id="short", properties={"$set": {"a": 1}}))
+    deliver(server, export)
+    schema = bigquery.table_resource()["schema"]["fields"]
+    next(f for f in schema if f["name"] == "distinct_id")["maxLength"] = "10"
+    send(server, *(event(distinct_id=f"a-long-name-{i}", properties={"$set": {"a": i}}) for i in range(5)))
+    run = deliver(server, export)[0]
+    assert run["account"]["rejected"] == 5 and run["account"]["repaired"] == 0 and run["account"]["balanced"]
+    assert [r["distinct_id"] for r in bigquery.rows()] == ["short"]
+    rejects = server.api("GET", f"{EXPORTS}{export['id']}/runs/{run['id']}/rejects/")["results"]
+    assert len(rejects) == 5 and all("distinct_id" in r["reason"] and "not cut" in r["reason"] for r in rejects)
+
+
 def test_a_clock_years_away_is_a_reject(server, bigquery):
     export = export_to(server, bigquery)
     ids = send(server, event(), event())

@@ -33,6 +33,79 @@ def load(official, table, rows, **more):
     return official.load_table_from_json(rows, table, location="europe-west3", job_config=config)
 
 
+# What nlohmann/json 3.12.0 writes: the first ones are not the shortest.
+WRITTEN = [
+    ("67.174118", "67.17411800000001"),
+    ("-113.47793712", "-113.47793712000001"),
+    ("-162.86036", "-162.86035999999999"),
+    ("-24.5082179", "-24.508217899999998"),
+    ("117.174118", "117.17411800000001"),
+    ("59.12134", "59.121339999999996"),
+    ("-62.017239", "-62.017238999999996"),
+    ("41.75122", "41.751220000000004"),
+    ("0.1", "0.1"),
+    ("0.2", "0.2"),
+    ("0.3", "0.3"),
+    ("1", "1.0"),
+    ("100", "100.0"),
+    ("123456.789", "123456.789"),
+    ("1e15", "1e+15"),
+    ("1e14", "100000000000000.0"),
+    ("999999999999999", "999999999999999.0"),
+    ("1e16", "1e+16"),
+    ("1e21", "1e+21"),
+    ("1e-3", "0.001"),
+    ("1e-4", "0.0001"),
+    ("1.5e-5", "1.5e-05"),
+    ("0.0001", "0.0001"),
+    ("0.00123", "0.00123"),
+    ("5e-324", "5e-324"),
+    ("1e-323", "1e-323"),
+    ("2.2250738585072014e-308", "2.2250738585072014e-308"),
+    ("2.225073858507201e-308", "2.225073858507201e-308"),
+    ("1.7976931348623157e308", "1.7976931348623157e+308"),
+    ("9007199254740993e3", "9.007199254740993e+18"),
+    ("4.9e-320", "4.9e-320"),
+    ("1e22", "1e+22"),
+    ("1e23", "9.999999999999999e+22"),
+    ("8.41e21", "8.409999999999999e+21"),
+    ("9.5e-300", "9.5e-300"),
+    ("2e300", "2e+300"),
+    ("-0.0", "-0.0"),
+    ("0", "0.0"),
+    ("-1.5", "-1.5"),
+    ("3.141592653589793", "3.141592653589793"),
+    ("2.718281828459045", "2.718281828459045"),
+    ("1.1805916207174113e21", "1.1805916207174113e+21"),
+    ("18446744073709551616", "1.8446744073709552e+19"),
+    ("4.35", "4.35"),
+    ("0.000001", "1e-06"),
+    ("6.02214076e23", "6.02214076e+23"),
+    ("1e-300", "1e-300"),
+    ("1e100", "1e+100"),
+]
+
+
+def test_numbers_are_written_as_the_services_library_does():
+    from decimal import Decimal
+
+    from bq_fake import written
+    for number, text in WRITTEN:
+        assert written(float(number)) == Decimal(text), number
+
+
+@pytest.mark.parametrize("number, is_taken", [("67.174118", False), ("67.17411800000001", True), ("67.174119", True),
+                                              ("54.10", True), ("1e400", False), ("0.5" + "0" * 1500, False),
+                                              ("18446744073709551615", True), ("18446744073709551616", False)])
+def test_json_numbers_are_taken_when_they_are_written_alike(bigquery, number, is_taken):
+    from bq_fake import JsonNumber
+    if is_taken:
+        JsonNumber(number)
+    else:
+        with pytest.raises(ValueError):
+            JsonNumber(number)
+
+
 def test_datasets_tables_and_rows(official, bigquery):
     assert official.get_dataset(bigquery.dataset).location == "europe-west3"
     with pytest.raises(NotFound):

@@ -12,10 +12,13 @@ Faults of jobs, looked through in order when a job begins:
 
 import collections
 import datetime
+import decimal
+import fractions
 import gzip
 import json
 import math
 import re
+import struct
 import threading
 import time
 from urllib.parse import unquote
@@ -47,19 +50,80 @@ def micros(text):
     return (delta.days * 86400 + delta.seconds) * 1_000_000 + int((found[7] or "0").ljust(6, "0"))
 
 
-def same_decimal(a, b):
-    from decimal import Decimal
-    return Decimal(a) == Decimal(b)
+def power_of_ten(k):
+    """10^k as f * 2^e with 64 bits, rounded to the nearest."""
+    exact = fractions.Fraction(10) ** k
+    e = exact.numerator.bit_length() - exact.denominator.bit_length() - 64
+    while exact / fractions.Fraction(2) ** e >= 2 ** 64:
+        e += 1
+    while exact / fractions.Fraction(2) ** e < 2 ** 63:
+        e -= 1
+    return math.floor(exact / fractions.Fraction(2) ** e + fractions.Fraction(1, 2)), e
+
+
+POWERS = {}
+
+
+def grisu2(v):
+    """The digits of a positive float64 and the exponent of the last, by Grisu2 with the powers 10^-300, 10^-292 ..: what
+    the service's JSON library (nlohmann/json) writes. test_bigquery_fake.py holds it against what that wrote."""
+    bits = struct.unpack("<Q", struct.pack("<d", v))[0]
+    f, e = bits & (1 << 52) - 1, bits >> 52
+    f, e = (f, -1074) if e == 0 else (f | 1 << 52, e - 1075)
+    top = 2 * f + 1
+    shift = 64 - top.bit_length()
+    plus, at = top << shift, e - 1 - shift
+    below = (4 * f - 1, e - 2) if f == 1 << 52 and e > -1074 else (2 * f - 1, e - 1)
+    minus, middle = below[0] << below[1] - at, f << e - at
+    need = -60 - at - 1
+    k = math.ceil(need * 0.30102999566398114)
+    k = -300 + (k + 300 + 7) // 8 * 8
+    if k not in POWERS:
+        POWERS[k] = power_of_ten(k)
+    c, ce = POWERS[k]
+    half = 1 << 63
+    high, low, w = (plus * c + half >> 64) - 1, (minus * c + half >> 64) + 1, middle * c + half >> 64
+    one = -(at + ce + 64)
+    delta, dist, rest = high - low, high - w, high
+    unit, n = 1 << one, 0
+    while unit * 10 <= high:
+        unit, n = unit * 10, n + 1
+    digits = 0
+    while True:
+        d, rest = divmod(rest, unit)
+        digits = digits * 10 + d
+        if rest <= delta:
+            break
+        if unit > 1 << one:
+            unit //= 10
+        else:
+            rest, delta, dist = rest * 10, delta * 10, dist * 10
+        n -= 1
+    while rest < dist and delta - rest >= unit and (rest + unit < dist or dist - rest > rest + unit - dist):
+        digits, rest = digits - 1, rest + unit
+    return digits, n - k
+
+
+def written(v):
+    """A float64 as a decimal, as the service writes it."""
+    if v == 0:
+        return decimal.Decimal(math.copysign(0, v))
+    digits, exponent = grisu2(abs(v))
+    return decimal.Decimal((int(v < 0), tuple(int(c) for c in str(digits)), exponent))
 
 
 class JsonNumber(float):
-    """A number of a JSON value, checked as PARSE_JSON's wide_number_mode "exact" checks it."""
+    """A number of a JSON value, checked as wide_number_mode "exact" checks it (google/zetasql, CheckNumberRoundtrip)."""
 
     def __new__(cls, text):
         if re.fullmatch(r"-?\d+", text) and -2 ** 63 <= int(text) < 2 ** 64:
             return int(text)
         value = float(text)
-        if math.isinf(value) or not same_decimal(text, repr(value)):
+        if len(text) > 1500:
+            raise ValueError(f"Input number {text} is too long.")
+        if math.isinf(value):
+            raise ValueError(f"number overflow parsing '{text}'")
+        if decimal.Decimal(text).compare_signal(written(value)) != 0:
             raise ValueError(f"Input number: {text} cannot round-trip through string representation")
         return value
 
@@ -95,7 +159,7 @@ def convert(field, value, streamed=False):
         if streamed:  # a stream takes the text
             if not isinstance(value, str):
                 raise ValueError("This field: %s is not a record." % field["name"])
-            value = json.loads(value)
+            value = json.loads(value, parse_float=JsonNumber, parse_int=JsonNumber)
         check_json(value)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if isinstance(value, (dict, list)):

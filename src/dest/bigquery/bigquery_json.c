@@ -1,24 +1,23 @@
 /* JSON values as BigQuery's type JSON can keep them.
  *
  * "JSON type", GoogleSQL data types: integers from -2^63 to 2^64-1 and float64 numbers, nesting up
- * to 500. A number is refused when reading it as float64 and writing it again would change it. So
- * such numbers are rounded here, where it can be counted, instead of failing a whole load; one
+ * to 500. A number is refused when reading it as float64 and writing it again, in BigQuery's own
+ * way (bigquery_number.c), gives other digits. So such numbers get those digits here, where it can
+ * be counted, instead of failing a whole load; it is the nearest float64 that they stand for. One
  * beyond float64 becomes a string of its digits. Half a surrogate pair is no character: it becomes
  * \ufffd. A line of NDJSON holds no line break.
  */
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dest/bigquery/bigquery_priv.h"
-#include "encode/json_put.h"
 
 enum {
-    SAFE_DIGITS = 15,    /* a decimal of so many digits survives float64, whatever they are */
-    SAFE_EXPONENT = 290, /* and so far from the ends of its range */
-    DIGITS_KEPT = 40,    /* significant digits that are compared: float64 writes 17 at most */
+    DIGITS_KEPT = 40, /* significant digits that are compared: float64 writes 17 at most */
+    TEXT_KEPT =
+        1000, /* of a number: BigQuery takes up to 1,500 characters (CheckNumberRoundtrip) */
 };
 
 /* ---- numbers ---- */
@@ -89,14 +88,6 @@ static bool same(const struct decimal *a, const struct decimal *b)
            memcmp(a->digits, b->digits, a->n) == 0;
 }
 
-static bool is_safe(const struct decimal *d)
-{
-    int64_t top = d->exponent + (int64_t)d->n; /* the number is below 10^top */
-
-    return d->n == 0 ||
-           (d->n <= SAFE_DIGITS && top <= SAFE_EXPONENT && d->exponent >= -SAFE_EXPONENT);
-}
-
 static bool fits_integer(const char *z)
 {
     errno = 0;
@@ -107,16 +98,15 @@ static bool fits_integer(const char *z)
     return errno == 0;
 }
 
-/* True when it had to be changed. */
+/* True when its digits had to be changed. */
 static bool add_number(struct tr_buf *out, struct tr_str s)
 {
     struct decimal was, is;
+    char text[BQ_NUMBER];
     size_t start = out->n;
 
     read_decimal(s, &was);
     tr_buf_str(out, s);
-    if (is_safe(&was))
-        return false;
     tr_buf_ch(out, '\0');
     if (out->failed)
         return false;
@@ -132,16 +122,14 @@ static bool add_number(struct tr_buf *out, struct tr_str s)
         tr_buf_ch(out, '"');
         return true;
     }
-    out->n = start;
-    tr_json_put_float(out, v);
-    if (out->failed)
+    size_t n = bq_number(v, text);
+    read_decimal((struct tr_str){ text, n }, &is);
+    bool as_it_was = same(&was, &is);
+    if (as_it_was && s.n <= TEXT_KEPT && was.n != 0)
         return false;
-    read_decimal((struct tr_str){ out->p + start, out->n - start }, &is);
-    if (!same(&was, &is))
-        return true;
     out->n = start;
-    tr_buf_str(out, s);
-    return false;
+    tr_buf_add(out, text, n);
+    return !as_it_was;
 }
 
 /* ---- strings ---- */

@@ -7,6 +7,7 @@
  * bigquery_read.c     replies (pure)
  * bigquery_call.c     one call: token, request, class of the answer
  * bigquery_fit.c      the columns of a table against those of an export (pure)
+ * bigquery_number.c   a float64 as BigQuery writes it (pure)
  * bigquery_json.c     JSON values as BigQuery's JSON type can keep them (pure)
  * bigquery_row.c      a row as a line of JSON (pure)
  * bigquery_table.c    prepare: dataset, table
@@ -314,6 +315,10 @@ TR_MUST_USE enum tr_rc bq_fit(const struct tr_projection *p, const struct bq_tab
                               struct tr_err *err);
 
 /* ---- rows ---- */
+
+enum { BQ_NUMBER = 40 };
+/* A finite number as BigQuery writes it, without a NUL; how many characters. */
+size_t bq_number(double v, char out[BQ_NUMBER]);
 
 enum bq_json { BQ_JSON_SAME, BQ_JSON_REPAIRED, BQ_JSON_DEEP };
 

@@ -143,12 +143,20 @@ static const char *put_json_text(struct bq_rows *r, struct tr_buf *out, struct t
     return why;
 }
 
+/* Two keys must not become one. */
+static bool is_key(const struct bq_rows *r, const struct bq_fit_column *c)
+{
+    return r->fit->schema->columns[c->column].role == TR_ROLE_KEY;
+}
+
 /* NULL, or why this row cannot go. */
 static const char *put_value(struct bq_rows *r, struct tr_buf *out, const struct bq_fit_column *c,
                              const union tr_vector *v, size_t i, bool *repaired)
 {
     switch (c->form) {
     case BQ_AS_TEXT:
+        if (is_key(r, c) && too_long(c->to, v->str[i]))
+            return "longer than its column, and rows are known by it: it is not cut";
         *repaired |= put_text(out, c->to, v->str[i]);
         return NULL;
     case BQ_AS_JSON_TEXT:

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,14 +43,18 @@ static const struct json_case {
     { "seventeen may", "0.10000000000000001", "0.1", true },
     { "twenty do not", "0.12345678901234567890", "0.12345678901234568", true },
     { "the exponent's sign", "1E+10", NULL, false },
-    { "zero has many forms", "[0,-0,0.0,0e10,0.000e-5]", NULL, false },
+    { "zero has many forms", "[0,-0,0.0,-0.0,0e10,0.000e-5]", "[0,-0,0.0,-0.0,0.0,0.0]", false },
+    { "a coordinate that Grisu2 writes with a digit more", "[67.174118,67.174119]",
+      "[67.17411800000001,67.174119]", true },
+    { "its digits are taken as they are", "67.17411800000001", NULL, false },
+    { "a short number, too", "1e23", "9.999999999999999e+22", true },
     { "beyond float64", "1e400", "\"1e400\"", true },
     { "far beyond it", "-1e999999999999", "\"-1e999999999999\"", true },
-    { "too small for float64", "1e-400", "0", true },
+    { "too small for float64", "1e-400", "0.0", true },
     { "the largest float64", "1.7976931348623157e308", NULL, false },
     { "the smallest float64", "5e-324", NULL, false },
-    { "in the middle of things", "{\"a\":1e400,\"b\":[2,1e-400]}", "{\"a\":\"1e400\",\"b\":[2,0]}",
-      true },
+    { "in the middle of things", "{\"a\":1e400,\"b\":[2,1e-400]}",
+      "{\"a\":\"1e400\",\"b\":[2,0.0]}", true },
 
     { "words that JSON does not have", "[NaN,Infinity,-Infinity,1]", "[null,null,null,1]", true },
     { "the same words in strings", "[\"NaN\",\"-Infinity\"]", NULL, false },
@@ -107,10 +112,54 @@ static void five_hundred_levels_are_the_limit(void **state)
     tr_buf_fini(&out);
 }
 
+static void a_number_of_more_characters_than_bigquery_reads_is_written_shorter(void **state)
+{
+    char text[2000] = "0.5";
+    struct tr_buf out;
+
+    (void)state;
+    memset(text + 3, '0', sizeof(text) - 3);
+    tr_buf_init(&out, 1 << 20);
+    assert_int_equal(bq_json_add(&out, (struct tr_str){ text, sizeof(text) }), BQ_JSON_SAME);
+    assert_true(tr_str_eq(tr_buf_view(&out), TR_STR("0.5")));
+    tr_buf_fini(&out);
+}
+
+/* A million coordinates of four to eight decimals: what comes out is the same number, and is not
+ * changed a second time: so BigQuery takes it. */
+static void a_million_coordinates(void **state)
+{
+    uint64_t seed = 12345;
+    size_t repaired = 0;
+    struct tr_buf once, twice;
+
+    (void)state;
+    tr_buf_init(&once, 64);
+    tr_buf_init(&twice, 64);
+    for (int i = 0; i < 1000000; i++) {
+        char text[40];
+
+        seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+        int n = snprintf(text, sizeof(text), "%.*f", 4 + (int)(seed >> 60) % 5,
+                         (double)(seed >> 20) / (double)(UINT64_C(1) << 44) * 360 - 180);
+        tr_buf_clear(&once);
+        tr_buf_clear(&twice);
+        repaired += bq_json_add(&once, (struct tr_str){ text, (size_t)n }) == BQ_JSON_REPAIRED;
+        assert_int_equal(bq_json_add(&twice, tr_buf_view(&once)), BQ_JSON_SAME);
+        tr_buf_ch(&once, '\0');
+        assert_true(strtod(text, NULL) == strtod(once.p, NULL));
+    }
+    assert_in_range(repaired, 500, 3000);
+    tr_buf_fini(&once);
+    tr_buf_fini(&twice);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_the_type_can_keep),
+        cmocka_unit_test(a_number_of_more_characters_than_bigquery_reads_is_written_shorter),
+        cmocka_unit_test(a_million_coordinates),
         cmocka_unit_test(five_hundred_levels_are_the_limit),
     };
 

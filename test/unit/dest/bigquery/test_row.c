@@ -190,6 +190,24 @@ static void text_that_is_too_long_is_cut_and_json_is_not(void **state)
     assert_string_equal(reason, "c: JSON longer than its column");
 }
 
+static void a_key_is_not_cut(void **state)
+{
+    static const struct tr_schema *const schemas[] = { &tr_schema_persons, &tr_schema_groups };
+    static const int keys[] = { TR_PERSON_DISTINCT_ID, TR_GROUP_KEY };
+
+    (void)state;
+    to.max_length = 3;
+    for (size_t i = 0; i < 2; i++) {
+        batch.schema = schemas[i];
+        batch.col[keys[i]].str = &text;
+        text = TR_STR("abc");
+        assert_int_equal(line(keys[i], BQ_AS_TEXT), BQ_ROW_WROTE);
+        text = TR_STR("abcd");
+        assert_int_equal(line(keys[i], BQ_AS_TEXT), BQ_ROW_REJECTED);
+        assert_non_null(strstr(reason, "not cut"));
+    }
+}
+
 static void repairs_are_told(void **state)
 {
     (void)state;
@@ -360,6 +378,7 @@ int main(void)
         CASE(a_row_of_a_stream_is_smaller),
         CASE(elements_go_with_autocaptured_events),
         CASE(text_that_is_too_long_is_cut_and_json_is_not),
+        CASE(a_key_is_not_cut),
         CASE(repairs_are_told),
         CASE(instants_out_of_the_calendar_are_rejected),
         CASE(a_full_buffer_is_no_verdict),
