@@ -86,6 +86,18 @@ def test_only_the_documented_rights_are_used(server, bigquery):
     assert all("expirationTime" in t.resource for n, t in bigquery.tables().items() if n != "events")
 
 
+@pytest.mark.parametrize("model", ["events", "persons"])
+def test_jobs_that_are_not_there_may_be_hidden(server, bigquery, model):
+    """Who may not see the jobs of others is told 403 of a job that nobody has made: it is made all the same."""
+    bigquery.fake.hidden_jobs = True
+    export = export_to(server, bigquery, model=model)
+    send(server, event(), event(distinct_id="bob"))
+    run = deliver(server, export)[0]
+    assert run["account"]["balanced"] and len(bigquery.rows()) == 2
+    nothing = export_to(server, bigquery, config={"include_events": ["nothing"], "table_id": "none"})
+    deliver(server, nothing)
+
+
 def test_rows_are_verified_at_the_table(server, bigquery):
     export = export_to(server, bigquery)
     ids = send(server, *(event() for _ in range(20)))

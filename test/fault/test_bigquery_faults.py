@@ -63,6 +63,7 @@ REQUESTS = ["POST /token", "GET .*/datasets/exports$", "GET .*/tables/events$", 
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize("do", ["lose", "drop", "lose_error", "error"])
 def test_a_load_whose_answers_are_lost(server, bigquery, request_, do):
+    bigquery.fake.hidden_jobs = do in ("lose", "error")
     export = export_to(server, bigquery)
     ids = send(server, [event(i) for i in range(700)])
     fault = bigquery.fake.fault(request_, do=do, status=503, times=2)
@@ -279,6 +280,32 @@ def test_a_key_that_is_revoked_after_the_last_piece(server, bigquery, status, la
     must_be_once(bigquery.uuids(), old | new, old | new)
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_jobs_of_another_account_are_not_taken_for_absent(server, bigquery, hidden):
+    """The key is changed while a load runs that nobody has heard the end of: the new account may not see it."""
+    bigquery.fake.hidden_jobs = hidden
+    export = export_to(server, bigquery)
+    ids = send(server, [event(i) for i in range(50)])
+    bigquery.fake.fault("PUT /upload/", do="lose")
+    bigquery.fake.fault("PUT /upload/", status=503, times=1000)
+    bigquery.fake.fault("GET .*/jobs/", status=503, skip=1, times=4)
+    other = bigquery.fake.add_account("other@proj.iam.gserviceaccount.com")
+    backfill = server.backfill(export)
+    wait_for(lambda: len(bigquery.rows()) == 50 and bigquery.fake.count("GET .*/jobs/") > 1, 30)
+    server.api("PATCH", f"/api/projects/1/batch_exports/{export['id']}/",
+               {"destination": {"config": {"key_file": json.dumps(bigquery.fake.key_file(other))}}})
+    bigquery.fake.faults.clear()
+    ended = server.backfilled(export, backfill, 90)
+    runs = server.runs(export)
+    must_be_once(bigquery.uuids(), ids, ids)
+    assert ended["status"] == "Completed" or "bigquery.jobs.get" in runs[0]["hint"]
+    bigquery.fake.permissions.add("jobs.get")
+    if ended["status"] != "Completed":
+        server.api("POST", f"/api/projects/1/batch_exports/{export['id']}/runs/{runs[0]['id']}/retry/")
+        wait_for(lambda: server.runs(export)[0]["status"] == "Completed", 60)
+    must_be_once(bigquery.uuids(), ids, ids)
+
+
 def test_a_table_that_is_dropped_in_the_middle_is_made_again(server, bigquery):
     export = export_to(server, bigquery)
     ids = send(server, [event(i) for i in range(20)])
@@ -356,6 +383,7 @@ def prepared(point, server, bigquery):
 @pytest.mark.parametrize("nth", [1, 3])
 def test_killed_at(point, nth, make_server, bigquery):
     passes = min(nth, OFTEN.get(point, nth))
+    bigquery.fake.hidden_jobs = nth == 1
     server = make_server(*bigquery.args, "--chunk-rows", "300")
     export, ids = prepared(point, server, bigquery)
     if point == "bq.fenced":  # a chunk that was sent and is not there

@@ -220,6 +220,7 @@ class BigQueryFake(GoogleStub):
         self.job_faults = []
         self.count_only = False       # rows are counted and not looked at: for much of them
         self.refused_text = None      # rows with this text are refused
+        self.hidden_jobs = False      # a job that is not there is one that may not be seen
         self.pending_seconds = 0.0    # that a job waits before it runs
         self.running_seconds = 0.0
         self.loads_a_day = LOADS_A_DAY
@@ -395,6 +396,11 @@ class BigQueryFake(GoogleStub):
         where = request.query.get("location")
         job = self.jobs.get((where, rest[0])) if where else next(
             (j for (loc, name), j in self.jobs.items() if name == rest[0] and loc in ("US", "EU")), None)
+        of_another = job is not None and job["user"] != self.asking.email and "jobs.get" not in self.permissions
+        if of_another or (job is None and self.hidden_jobs and "jobs.get" not in self.permissions):
+            name = f"{self.project}:{where or 'US'}.{rest[0]}"
+            raise error(403, "accessDenied", f"Access Denied: Job {name}: Permission bigquery.jobs.get denied on job "
+                        f"{name} (or it may not exist).")
         if job is None:
             raise error(404, "notFound", f"Not found: Job {self.project}:{rest[0]}")
         if rest[1:] == ["cancel"]:
@@ -442,6 +448,7 @@ class BigQueryFake(GoogleStub):
         if (location, name) in self.jobs:
             raise error(409, "duplicate", f"Already Exists: Job {self.project}:{location}.{name}")
         job = {"configuration": conf, "made": time.time(), "result": None, "statistics": {}, "errors": [],
+               "user": self.asking.email,
                "jobReference": {"projectId": self.project, "jobId": name, "location": location},
                "content": content, "lock": threading.Lock()}
         job["fault"] = self.take_job_fault(conf)
@@ -498,7 +505,7 @@ class BigQueryFake(GoogleStub):
         if state == "DONE" and job["errors"]:
             status["errors"] = job["errors"]
         return {"kind": "bigquery#job", "id": f"{self.project}:{ref['location']}.{ref['jobId']}", "jobReference": ref,
-                "etag": "x", "user_email": self.account.email,
+                "etag": "x", "user_email": job["user"],
                 "configuration": {"jobType": "LOAD" if "load" in job["configuration"] else "QUERY",
                                   **job["configuration"]},
                 "statistics": {"creationTime": str(int(job["made"] * 1000)), **job["statistics"]}, "status": status}

@@ -88,7 +88,7 @@ class GoogleStub:
     project = "proj"
 
     def __init__(self, port=0):
-        self.lock = threading.RLock()
+        self.lock, self.asking = threading.RLock(), threading.local()
         self.accounts, self.tokens, self.uploads, self.faults = {}, {}, {}, []
         self.requests = []            # "METHOD path" of everything that came
         self.clock_skew = 0           # seconds that our clock is ahead of the caller's
@@ -321,7 +321,9 @@ class GoogleStub:
         return found
 
     def check_token(self, request):
-        return self.caller(request)[1]
+        """Also remembers who asks, for as long as this thread is at the request."""
+        self.asking.email, scopes, _ = self.caller(request)
+        return scopes
 
     # ---- this machine, and IAM ----
 

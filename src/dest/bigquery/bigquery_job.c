@@ -37,8 +37,8 @@ static void job_url(struct bq_dest *d, const char *id, const char *verb)
     bq_url_query(d, "location", d->place.location);
 }
 
-enum tr_rc bq_job_get(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
-                      struct bq_job *ret, bool *ret_found, struct tr_err *err)
+static enum tr_rc get(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
+                      bool may_be_hidden, struct bq_job *ret, bool *ret_found, struct tr_err *err)
 {
     struct bq_class class;
 
@@ -47,7 +47,21 @@ enum tr_rc bq_job_get(const struct tr_ctx *cx, struct bq_dest *d, const char *id
     *ret_found = rc == TR_OK;
     if (rc == TR_OK)
         return bq_read_job(bq_answer(d), ret, err);
-    return class.about == BQ_GONE ? TR_OK : tr_wrap(err, "ask for a job");
+    if (class.about == BQ_GONE || (may_be_hidden && class.about == BQ_DENIED))
+        return TR_OK;
+    return tr_wrap(err, "ask for a job");
+}
+
+enum tr_rc bq_job_get(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
+                      struct bq_job *ret, bool *ret_found, struct tr_err *err)
+{
+    return get(cx, d, id, false, ret, ret_found, err);
+}
+
+enum tr_rc bq_job_look(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
+                       struct bq_job *ret, bool *ret_found, struct tr_err *err)
+{
+    return get(cx, d, id, true, ret, ret_found, err);
 }
 
 void bq_job_unknown(struct bq_job *ret)
@@ -190,7 +204,7 @@ static enum tr_rc probe(struct probe *p, uint32_t n, struct tr_err *err)
 {
     char id[BQ_JOB_ID];
 
-    return bq_job_get(p->cx, p->d, bq_job_id(p->key, n, id), p->job, &p->found, err);
+    return bq_job_look(p->cx, p->d, bq_job_id(p->key, n, id), p->job, &p->found, err);
 }
 
 /* The dead come first and without gaps: doubling, then halving. lo is dead, hi is not there. */
@@ -263,7 +277,7 @@ enum tr_rc bq_job_receipt(const struct tr_ctx *cx, struct bq_dest *d, const char
         if (other == NULL)
             return tr_fail_oom(err);
         enum tr_rc rc =
-            bq_job_get(cx, d, bq_job_counts_id(id, job->attempt, counts_id), other, &found, err);
+            bq_job_look(cx, d, bq_job_counts_id(id, job->attempt, counts_id), other, &found, err);
         if (rc == TR_OK && found)
             counts = other->counts;
         free(other);

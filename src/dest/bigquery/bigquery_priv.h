@@ -489,6 +489,11 @@ static inline bool bq_job_is_dead(const struct bq_job *j)
 
 TR_MUST_USE enum tr_rc bq_job_get(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
                                   struct bq_job *ret, bool *ret_found, struct tr_err *err);
+/* The same where BigQuery may not say whether there is such a job: a job that is not there has no
+ * creator, and who may not see the jobs of others can be told 403 instead of 404. Both are "not
+ * found" here: whoever makes the job afterwards hears the truth. */
+TR_MUST_USE enum tr_rc bq_job_look(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
+                                   struct bq_job *ret, bool *ret_found, struct tr_err *err);
 /* Nothing is known of it, except that it exists: as good as waiting. */
 void bq_job_unknown(struct bq_job *ret);
 /* Makes the job in d->body; an answer that was lost is asked for. ret: the job of that id, made by
