@@ -23,6 +23,8 @@ static const struct tr_str names[TR_FACTS] = {
     [TR_FACT_GROUP_KEY] = NAME("$group_key"),
     [TR_FACT_GROUP_SET] = NAME("$group_set"),
     [TR_FACT_LIB] = NAME("$lib"),
+    [TR_FACT_IS_SERVER] = NAME("$is_server"),
+    [TR_FACT_WINDOW_ID] = NAME("$window_id"),
     [TR_FACT_EXTERNAL_CLICK_URL] = NAME("$external_click_url"),
     [TR_FACT_WEB_VITALS_LCP] = NAME("$web_vitals_LCP_value"),
     [TR_FACT_BROWSER] = NAME("$browser"),
@@ -48,6 +50,7 @@ static const struct tr_str names[TR_FACTS] = {
     [TR_FACT_UTM_MEDIUM] = NAME("utm_medium"),
     [TR_FACT_UTM_CAMPAIGN] = NAME("utm_campaign"),
     [TR_FACT_UTM_CONTENT] = NAME("utm_content"),
+    [TR_FACT_UTM_NAME] = NAME("utm_name"),
     [TR_FACT_UTM_TERM] = NAME("utm_term"),
     [TR_FACT_GCLID] = NAME("gclid"),
     [TR_FACT_GAD_SOURCE] = NAME("gad_source"),
@@ -183,6 +186,15 @@ static struct tr_str name_of(const struct tr_json_value *key, char room[6 * LONG
     return (struct tr_str){ room, tr_json_text_copy(key, room) };
 }
 
+#define BIT(fact) (UINT64_C(1) << (fact))
+
+static bool is_server(const struct tr_facts *f)
+{
+    const struct tr_json_value *v = tr_fact(f, TR_FACT_IS_SERVER);
+
+    return v != NULL && v->type == TR_JSON_TRUE;
+}
+
 void tr_facts_read(struct tr_str properties, struct tr_facts *ret)
 {
     struct tr_json_valid walk;
@@ -199,33 +211,25 @@ void tr_facts_read(struct tr_str properties, struct tr_facts *ret)
         if (which == TR_FACTS)
             continue;
         ret->v[which] = value;
-        ret->present |= UINT64_C(1) << which;
+        ret->present |= BIT(which);
     }
-}
-
-/* Properties of servers' operating systems say nothing about a person. */
-static bool is_server_side(const struct tr_facts *f)
-{
-    static const char *const libs[] = {
-        "posthog-python", "posthog-node", "posthog-go",     "posthog-ruby",        "posthog-php",
-        "posthog-java",   "posthog-rs",   "posthog-elixir", "posthog-dotnet",      "posthog-server",
-        "posthog-rust",   "posthog-perl", "posthog-edge",   "posthog-convex-node",
-    };
-    const struct tr_json_value *lib = tr_fact(f, TR_FACT_LIB);
-
-    if (lib == NULL || lib->type != TR_JSON_STRING)
-        return false;
-    for (size_t i = 0; i < sizeof(libs) / sizeof(libs[0]); i++)
-        if (tr_json_text_is(lib, tr_str_of(libs[i])))
-            return true;
-    return false;
+    if (tr_facts_names_os(ret) && tr_fact(ret, TR_FACT_OS) == NULL) {
+        ret->v[TR_FACT_OS] = ret->v[TR_FACT_OS_NAME];
+        ret->present |= BIT(TR_FACT_OS);
+    }
 }
 
 uint64_t tr_facts_automatic(const struct tr_facts *f)
 {
-    uint64_t bits = f->present & ~((UINT64_C(1) << TR_FACT_AUTOMATIC) - 1);
-    uint64_t os = UINT64_C(1) << TR_FACT_OS | UINT64_C(1) << TR_FACT_OS_NAME |
-                  UINT64_C(1) << TR_FACT_OS_VERSION;
+    uint64_t bits = f->present & ~(BIT(TR_FACT_AUTOMATIC) - 1);
 
-    return (bits & os) != 0 && is_server_side(f) ? bits & ~os : bits;
+    if ((bits & (BIT(TR_FACT_OS) | BIT(TR_FACT_OS_NAME) | BIT(TR_FACT_OS_VERSION))) == 0)
+        return bits;
+    return bits &
+           ~(is_server(f) ? BIT(TR_FACT_OS) | BIT(TR_FACT_OS_VERSION) : BIT(TR_FACT_OS_NAME));
+}
+
+bool tr_facts_names_os(const struct tr_facts *f)
+{
+    return tr_fact(f, TR_FACT_OS_NAME) != NULL && !is_server(f);
 }

@@ -25,6 +25,8 @@ enum tr_fact {
     TR_FACT_GROUP_KEY,
     TR_FACT_GROUP_SET,
     TR_FACT_LIB,
+    TR_FACT_IS_SERVER,
+    TR_FACT_WINDOW_ID,
     TR_FACT_EXTERNAL_CLICK_URL,
     TR_FACT_WEB_VITALS_LCP,
     /* What a person gets from every event, without a $set: from here to the end. Up to the user
@@ -53,6 +55,7 @@ enum tr_fact {
     TR_FACT_UTM_MEDIUM,
     TR_FACT_UTM_CAMPAIGN,
     TR_FACT_UTM_CONTENT,
+    TR_FACT_UTM_NAME,
     TR_FACT_UTM_TERM,
     TR_FACT_GCLID,
     TR_FACT_GAD_SOURCE,
@@ -90,9 +93,18 @@ static inline const struct tr_json_value *tr_fact(const struct tr_facts *f, enum
 
 void tr_facts_read(struct tr_str properties, struct tr_facts *ret);
 
-/* Bits of the automatic properties that are there and say something about a person: a server's own
- * operating system does not. */
+static inline bool tr_fact_is_null(const struct tr_facts *f, enum tr_fact which)
+{
+    return (f->present >> which & 1) == 0 || f->v[which].type == TR_JSON_NULL;
+}
+
+/* Bits of the automatic properties that are there and say something about a person. Of a server
+ * ($is_server is true) the operating system does not, but for its $os_name. */
 uint64_t tr_facts_automatic(const struct tr_facts *f);
+
+/* The event's $os_name stands for its $os: mobile SDKs send that. Then TR_FACT_OS is there whether
+ * the client sent one or not, and TR_FACT_OS_NAME is no automatic property. */
+bool tr_facts_names_os(const struct tr_facts *f);
 
 /* The property's name, as clients send it: "$browser". */
 struct tr_str tr_fact_name(enum tr_fact which);

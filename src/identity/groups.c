@@ -1,6 +1,7 @@
 #include "identity/groups.h"
 
 #include "base/utf8.h"
+#include "identity/people.h"
 
 enum { TEXT_MAX = 1 << 30, PROPERTIES_MAX = 1 << 30 }; /* an event's size is the limit */
 
@@ -33,9 +34,17 @@ static enum tr_rc warn(struct tr_groups *g, const struct tr_event *e, const char
     return g->ops->warn(g->keeper, e->project, type, e->distinct_id, other, e->inserted_at, err);
 }
 
-static bool is_text(const struct tr_json_value *v)
+static bool is_written(const struct tr_json_value *v)
 {
-    return v != NULL && (v->type == TR_JSON_STRING || v->type == TR_JSON_NUMBER);
+    return v->type == TR_JSON_NUMBER || v->type == TR_JSON_TRUE || v->type == TR_JSON_FALSE;
+}
+
+/* Names nothing in a $groupidentify. */
+static bool is_falsy(const struct tr_json_value *v)
+{
+    double number;
+
+    return v == NULL || v->type == TR_JSON_FALSE || (tr_json_double(v, &number) && number == 0);
 }
 
 static bool fits(struct tr_str s)
@@ -43,8 +52,8 @@ static bool fits(struct tr_str s)
     return tr_utf8_head(s, TR_GROUP_TEXT).n == s.n;
 }
 
-/* A type's name or a group's key: a text or a number, not empty and not too long. n == 0: it is
- * none, and there is a warning if it was too long. */
+/* A type's name or a group's key: a text, or a number, true or false as it is written, not empty
+ * and not too long. n == 0: it is none, and there is a warning if it was too long. */
 static enum tr_rc name_of(struct tr_groups *g, const struct tr_event *e,
                           const struct tr_json_value *v, struct tr_buf *room, struct tr_str *ret,
                           struct tr_err *err)
@@ -52,9 +61,9 @@ static enum tr_rc name_of(struct tr_groups *g, const struct tr_event *e,
     struct tr_str s = { NULL, 0 };
 
     *ret = s;
-    if (!is_text(v))
+    if (v->type != TR_JSON_STRING && !is_written(v))
         return TR_OK;
-    s = v->type == TR_JSON_NUMBER ? v->raw : tr_json_text(v, room);
+    s = v->type == TR_JSON_STRING ? tr_json_text(v, room) : v->raw;
     if (s.p == NULL)
         return tr_fail_oom(err);
     if (!fits(s))
@@ -130,24 +139,42 @@ static enum tr_rc keep(struct tr_groups *g, const struct tr_event *e, struct tr_
     group->changed_at = e->inserted_at;
     rc = g->ops->keep(g->keeper, e->project, group, err);
     if (rc == TR_OK && trimmed)
-        rc = warn(g, e, "group_properties_trimmed", group->key, err);
+        rc = warn(g, e, "group_upsert_message_size_too_large", group->key, err);
     return rc;
+}
+
+/* The index of the type and the text of the key that a $groupidentify names; -1: it names none. */
+static enum tr_rc named(struct tr_groups *g, const struct tr_event *e, const struct tr_facts *f,
+                        int *ret_index, struct tr_str *ret_key, struct tr_err *err)
+{
+    const struct tr_json_value *type = tr_fact(f, TR_FACT_GROUP_TYPE);
+    const struct tr_json_value *key = tr_fact(f, TR_FACT_GROUP_KEY);
+    const struct tr_json_value *set = tr_fact(f, TR_FACT_GROUP_SET);
+    struct tr_str name = { NULL, 0 };
+    enum tr_rc rc = TR_OK;
+
+    *ret_index = -1;
+    *ret_key = name;
+    if (!is_falsy(type))
+        rc = name_of(g, e, type, &g->type, &name, err);
+    if (rc == TR_OK && !is_falsy(key))
+        rc = name_of(g, e, key, &g->key, ret_key, err);
+    if (rc != TR_OK || name.n == 0 || ret_key->n == 0)
+        return rc;
+    if (set != NULL && set->type != TR_JSON_OBJECT && set->type != TR_JSON_NULL)
+        return warn(g, e, "invalid_group_set", *ret_key, err);
+    return type_index(g, e, name, ret_index, err);
 }
 
 static enum tr_rc identify(struct tr_groups *g, const struct tr_event *e, const struct tr_facts *f,
                            struct tr_err *err)
 {
-    struct tr_str type_text;
     struct tr_str key_text;
     struct tr_group_row group;
     bool found = false;
-    int index = -1;
-    enum tr_rc rc = name_of(g, e, tr_fact(f, TR_FACT_GROUP_TYPE), &g->type, &type_text, err);
+    int index;
+    enum tr_rc rc = named(g, e, f, &index, &key_text, err);
 
-    if (rc == TR_OK)
-        rc = name_of(g, e, tr_fact(f, TR_FACT_GROUP_KEY), &g->key, &key_text, err);
-    if (rc == TR_OK && type_text.n > 0 && key_text.n > 0)
-        rc = type_index(g, e, type_text, &index, err);
     if (rc != TR_OK || index < 0)
         return rc;
     rc = g->ops->group(g->keeper, e->project, index, key_text, &group, &found, err);
@@ -164,15 +191,11 @@ enum tr_rc tr_groups_event(struct tr_groups *g, const struct tr_event *e, const 
                            struct tr_err *err)
 {
     const struct tr_json_value *groups = tr_fact(f, TR_FACT_GROUPS);
-    const struct tr_json_value *flag = tr_fact(f, TR_FACT_PROCESS_PERSON_PROFILE);
     enum tr_rc rc = TR_OK;
 
-    if (groups != NULL && groups->type == TR_JSON_OBJECT)
+    if (groups != NULL && groups->type == TR_JSON_OBJECT && tr_people_is_full(e, f))
         rc = see_types(g, e, groups, err);
-    if (rc == TR_OK && tr_str_is(e->event, "$groupidentify") &&
-        (flag == NULL || flag->type != TR_JSON_FALSE))
-        rc = identify(g, e, f, err);
-    return rc;
+    return rc == TR_OK && tr_str_is(e->event, "$groupidentify") ? identify(g, e, f, err) : rc;
 }
 
 /* false: no memory. ret->p == NULL: the value is no key of a group. */
@@ -181,7 +204,7 @@ static bool key_of(const struct tr_json_value *v, struct tr_arena *texts, struct
     struct tr_str s = { NULL, 0 };
 
     *ret = s;
-    if (v->type == TR_JSON_NUMBER)
+    if (is_written(v))
         s = v->raw;
     else if (v->type == TR_JSON_STRING && (v->flags & TR_JSON_ESCAPES) == 0)
         s = (struct tr_str){ v->raw.p + 1, v->raw.n - 2 };

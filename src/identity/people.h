@@ -77,6 +77,17 @@ TR_MUST_USE enum tr_rc tr_people_event(struct tr_people *p, const struct tr_even
                                        const struct tr_facts *f, struct tr_belongs *ret,
                                        struct tr_err *err);
 
+/* The event may make or change a person: it has not been told not to, and is not one that the
+ * public server drops. */
+bool tr_people_is_full(const struct tr_event *e, const struct tr_facts *f);
+
+/* The properties of its person that an event's row shows: those the person had after it, and what
+ * the event set itself, though nobody was written; of an event without a person none. The view is
+ * of properties or of p until its next use. TR_INTERNAL: no memory. */
+TR_MUST_USE enum tr_rc tr_people_shown(struct tr_props *p, const struct tr_event *e,
+                                       struct tr_str properties, struct tr_str *ret,
+                                       struct tr_err *err);
+
 /* For keepers that want to look less: false when the event may do more than update the person of
  * its distinct id. Else a hash of all that matters for that update: when the person is as the last
  * event with the same hash left it, this one changes nothing, unless that one was trimmed. */

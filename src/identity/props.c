@@ -105,12 +105,40 @@ static enum tr_rc text_of(struct tr_props *p, const struct tr_json_value *v, str
     return TR_OK;
 }
 
+static bool is_one_of(struct tr_str name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (tr_str_is(name, names[i]))
+            return true;
+    return false;
+}
+
+#define IS_ONE_OF(name, names) is_one_of(name, names, sizeof(names) / sizeof((names)[0]))
+
 static bool is_noisy(struct tr_str name)
 {
     static const struct tr_str geoip = { "$geoip_", 7 };
+    static const char *const noisy[] = {
+        "postal_code",
+        "time_zone",
+        "latitude",
+        "longitude",
+        "accuracy_radius",
+        "subdivision_1_code",
+        "subdivision_1_name",
+        "subdivision_2_code",
+        "subdivision_2_name",
+        "subdivision_3_code",
+        "subdivision_3_name",
+        "city_confidence",
+        "country_confidence",
+        "postal_code_confidence",
+        "subdivision_1_confidence",
+        "subdivision_2_confidence",
+    };
 
     if (tr_str_starts(name, geoip))
-        return !tr_str_is(name, "$geoip_country_name") && !tr_str_is(name, "$geoip_city_name");
+        return IS_ONE_OF(((struct tr_str){ name.p + geoip.n, name.n - geoip.n }), noisy);
     return tr_fact_is_noisy(tr_fact_find(name));
 }
 
@@ -150,6 +178,18 @@ enum tr_props_change tr_props_change(const struct tr_props *p)
     return change;
 }
 
+static bool is_null(struct tr_str value)
+{
+    return value.n > 0 && value.p[0] == 'n';
+}
+
+/* What stands there may still get a first value: nothing but a null was loaded, or the client's own
+ * $set_once has just written it and names it again. */
+static bool is_open(const struct tr_props_member *m, bool by_client)
+{
+    return m->once ? by_client : m->was.p != NULL && is_null(m->was) && is_null(m->value);
+}
+
 /* fresh->said, fresh->once: the client wrote it. Of equal names in one object the last counts. */
 static enum tr_rc put(struct tr_props *p, struct tr_props_member *fresh, bool under,
                       struct tr_err *err)
@@ -159,14 +199,17 @@ static enum tr_rc put(struct tr_props *p, struct tr_props_member *fresh, bool un
 
     if (m == NULL)
         return append(p, fresh, err);
-    if (under ? !m->once || !fresh->once : m->said && !fresh->said)
+    if (under ? !is_open(m, fresh->once) : m->said && !fresh->said)
         return TR_OK;
     m->value = fresh->value;
     m->said = fresh->said;
+    m->once = fresh->once;
     return TR_OK;
 }
 
-enum tr_rc tr_props_set(struct tr_props *p, struct tr_str object, bool once, struct tr_err *err)
+/* skip: a name that is passed over; p == NULL: none. */
+static enum tr_rc set(struct tr_props *p, struct tr_str object, bool once, struct tr_str skip,
+                      struct tr_err *err)
 {
     struct tr_json j;
     struct tr_json_value key;
@@ -184,14 +227,47 @@ enum tr_rc tr_props_set(struct tr_props *p, struct tr_str object, bool once, str
             .key = key.raw, .value = value.raw, .said = !once, .once = once
         };
         rc = text_of(p, &key, &fresh.name, err);
-        if (rc == TR_OK)
+        if (rc == TR_OK && (skip.p == NULL || !tr_str_eq(fresh.name, skip)))
             rc = put(p, &fresh, once, err);
         if (rc != TR_OK)
             return rc;
     }
 }
 
+enum tr_rc tr_props_set(struct tr_props *p, struct tr_str object, bool once, struct tr_err *err)
+{
+    return set(p, object, once, (struct tr_str){ NULL, 0 }, err);
+}
+
 /* ---- what an event says ---- */
+
+/* The first value is never a null: it would keep the true first one out for good. */
+static enum tr_rc put_first(struct tr_props *p, const struct tr_facts *f, enum tr_fact which,
+                            struct tr_err *err)
+{
+    struct tr_str quoted = tr_fact_initial(which);
+    enum tr_fact from = which;
+
+    if (which == TR_FACT_OS && tr_fact_is_null(f, which) && tr_facts_names_os(f))
+        from = TR_FACT_OS_NAME;
+    if (tr_fact_is_null(f, from))
+        return TR_OK;
+    struct tr_props_member fresh = { .key = quoted,
+                                     .name = { quoted.p + 1, quoted.n - 2 },
+                                     .value = f->v[from].raw };
+    return put(p, &fresh, true, err);
+}
+
+static enum tr_rc put_last(struct tr_props *p, const struct tr_facts *f, enum tr_fact which,
+                           struct tr_err *err)
+{
+    struct tr_str quoted = tr_fact_quoted(which);
+    struct tr_props_member fresh = { .key = quoted,
+                                     .name = { quoted.p + 1, quoted.n - 2 },
+                                     .value = f->v[which].raw };
+
+    return put(p, &fresh, false, err);
+}
 
 static enum tr_rc put_automatic(struct tr_props *p, const struct tr_facts *f, bool once,
                                 struct tr_err *err)
@@ -200,13 +276,7 @@ static enum tr_rc put_automatic(struct tr_props *p, const struct tr_facts *f, bo
 
     for (uint64_t left = tr_facts_automatic(f); left != 0 && rc == TR_OK; left &= left - 1) {
         enum tr_fact which = (enum tr_fact)__builtin_ctzll(left);
-        struct tr_str quoted = once ? tr_fact_initial(which) : tr_fact_quoted(which);
-        struct tr_props_member fresh = {
-            .key = quoted,
-            .name = { quoted.p + 1, quoted.n - 2 },
-            .value = f->v[which].raw,
-        };
-        rc = put(p, &fresh, once, err);
+        rc = once ? put_first(p, f, which, err) : put_last(p, f, which, err);
     }
     return rc;
 }
@@ -218,11 +288,12 @@ static const struct tr_json_value *object_fact(const struct tr_facts *f, enum tr
     return v != NULL && v->type == TR_JSON_OBJECT ? v : NULL;
 }
 
+/* What the same event sets for the first time stays. */
 static void unset_one(struct tr_props *p, struct tr_str name)
 {
     struct tr_props_member *m = find(p, tr_hash64(name.p, name.n, 0), name);
 
-    if (m != NULL)
+    if (m != NULL && m->was.p != NULL)
         m->gone = true;
 }
 
@@ -252,22 +323,50 @@ static enum tr_rc unset(struct tr_props *p, const struct tr_json_value *names, s
     return rc;
 }
 
+/* $set or $set_once, and what is automatic. A name that stands for another one is no person's. */
+static enum tr_rc set_all(struct tr_props *p, const struct tr_facts *f, bool once,
+                          struct tr_err *err)
+{
+    const struct tr_json_value *own = object_fact(f, once ? TR_FACT_SET_ONCE : TR_FACT_SET);
+    struct tr_str skip = { NULL, 0 };
+    enum tr_rc rc = TR_OK;
+
+    if (tr_facts_names_os(f))
+        skip = once ? TR_STR("$initial_os_name") : TR_STR("$os_name");
+    if (own != NULL)
+        rc = set(p, own->raw, once, skip, err);
+    return rc == TR_OK ? put_automatic(p, f, once, err) : rc;
+}
+
 enum tr_rc tr_props_update(struct tr_props *p, const struct tr_facts *f, struct tr_err *err)
 {
-    const struct tr_json_value *once = object_fact(f, TR_FACT_SET_ONCE);
-    const struct tr_json_value *set = object_fact(f, TR_FACT_SET);
     const struct tr_json_value *names = tr_fact(f, TR_FACT_UNSET);
-    enum tr_rc rc = once == NULL ? TR_OK : tr_props_set(p, once->raw, true, err);
+    enum tr_rc rc = set_all(p, f, true, err);
 
     if (rc == TR_OK)
-        rc = put_automatic(p, f, true, err);
-    if (rc == TR_OK && set != NULL)
-        rc = tr_props_set(p, set->raw, false, err);
-    if (rc == TR_OK)
-        rc = put_automatic(p, f, false, err);
-    if (rc == TR_OK && names != NULL)
-        rc = unset(p, names, err);
-    return rc;
+        rc = set_all(p, f, false, err);
+    return rc == TR_OK && names != NULL ? unset(p, names, err) : rc;
+}
+
+enum tr_rc tr_props_begin(struct tr_props *p, const struct tr_facts *f, const struct tr_uuid *event,
+                          struct tr_err *err)
+{
+    static const char key[] = "\"$creator_event_uuid\"";
+    enum tr_rc rc = f == NULL ? TR_OK : set_all(p, f, true, err);
+
+    if (rc == TR_OK && f != NULL)
+        rc = set_all(p, f, false, err);
+    char *room = rc == TR_OK ? tr_arena_alloc(&p->texts, TR_UUID_TEXT + 2) : NULL;
+    if (room == NULL)
+        return rc == TR_OK ? tr_fail_oom(err) : rc;
+    room[0] = '"';
+    tr_uuid_format(event, room + 1);
+    room[TR_UUID_TEXT] = '"';
+    struct tr_props_member fresh = { .key = { key, sizeof(key) - 1 },
+                                     .name = { key + 1, sizeof(key) - 3 },
+                                     .value = { room, TR_UUID_TEXT + 1 },
+                                     .said = true };
+    return put(p, &fresh, false, err);
 }
 
 /* ---- writing ---- */
@@ -275,19 +374,27 @@ enum tr_rc tr_props_update(struct tr_props *p, const struct tr_facts *f, struct 
 /* What analyses are built on. */
 static bool is_protected(struct tr_str name)
 {
-    static const struct tr_str initial = { "$initial_", 9 };
-    char own[64] = "$";
+    static const char *const kept[] = {
+        "email",
+        "name",
+        "$fbc",
+        "$session_id",
+        "$window_id",
+        "$pageview_id",
+        "$host",
+        "$user_id",
+        "$device_id",
+        "$anon_distinct_id",
+        "$initial_referrer",
+        "$initial_referring_domain",
+        "$initial_utm_source",
+        "$initial_utm_medium",
+        "$initial_utm_campaign",
+        "$initial_utm_content",
+        "$initial_utm_term",
+    };
 
-    if (tr_str_is(name, "email") || tr_str_is(name, "name") ||
-        tr_fact_is_automatic(tr_fact_find(name)))
-        return true;
-    if (!tr_str_starts(name, initial) || name.n - initial.n + 1 >= sizeof(own))
-        return false;
-    /* $initial_browser is the first $browser, $initial_utm_source the first utm_source. */
-    struct tr_str rest = { name.p + initial.n, name.n - initial.n };
-    memcpy(own + 1, rest.p, rest.n);
-    return tr_fact_is_automatic(tr_fact_find(rest)) ||
-           tr_fact_is_automatic(tr_fact_find((struct tr_str){ own, rest.n + 1 }));
+    return IS_ONE_OF(name, kept) || tr_fact_is_automatic(tr_fact_find(name));
 }
 
 static size_t size_of(const struct tr_props_member *m)
@@ -335,17 +442,17 @@ static enum tr_rc trim(struct tr_props *p, size_t *total, struct tr_err *err)
     return TR_OK;
 }
 
-enum tr_rc tr_props_write(struct tr_props *p, struct tr_str *ret, bool *ret_trimmed,
-                          struct tr_err *err)
+static size_t size_of_all(const struct tr_props *p)
 {
     size_t total = 1;
 
     for (size_t i = 0; i < p->n; i++)
         total += size_of(&p->m[i]);
-    *ret_trimmed = total > TR_PROPS_LIMIT;
-    if (*ret_trimmed && trim(p, &total, err) != TR_OK)
-        return TR_INTERNAL;
+    return total;
+}
 
+static enum tr_rc print(struct tr_props *p, size_t total, struct tr_str *ret, struct tr_err *err)
+{
     tr_buf_clear(&p->out);
     char *start = tr_buf_reserve(&p->out, total + 1);
     if (start == NULL)
@@ -368,4 +475,28 @@ enum tr_rc tr_props_write(struct tr_props *p, struct tr_str *ret, bool *ret_trim
     tr_buf_used(&p->out, (size_t)(at - start));
     *ret = tr_buf_view(&p->out);
     return TR_OK;
+}
+
+enum tr_rc tr_props_write(struct tr_props *p, struct tr_str *ret, bool *ret_trimmed,
+                          struct tr_err *err)
+{
+    size_t total = size_of_all(p);
+
+    *ret_trimmed = total > TR_PROPS_LIMIT;
+    if (*ret_trimmed && trim(p, &total, err) != TR_OK)
+        return TR_INTERNAL;
+    return print(p, total, ret, err);
+}
+
+enum tr_rc tr_props_overlay(struct tr_props *p, struct tr_str object, const struct tr_facts *f,
+                            struct tr_str *ret, struct tr_err *err)
+{
+    enum tr_rc rc = tr_props_load(p, object, err);
+
+    if (rc == TR_OK)
+        rc = set_all(p, f, false, err);
+    if (rc != TR_OK)
+        return rc;
+    *ret = object;
+    return tr_props_change(p) == TR_PROPS_SAME ? TR_OK : print(p, size_of_all(p), ret, err);
 }

@@ -8,6 +8,7 @@
 #define TR_IDENTITY_PROPS_H
 
 #include "base/arena.h"
+#include "base/uuid.h"
 #include "identity/facts.h"
 
 /* Where properties end: what is longer than LIMIT is brought down to KEEP (PostHog's numbers). */
@@ -39,11 +40,23 @@ TR_MUST_USE enum tr_rc tr_props_set(struct tr_props *p, struct tr_str object, bo
 TR_MUST_USE enum tr_rc tr_props_update(struct tr_props *p, const struct tr_facts *f,
                                        struct tr_err *err);
 
+/* What a person that the event makes begins with; f NULL: nothing but the event's id, which its
+ * $creator_event_uuid is. */
+TR_MUST_USE enum tr_rc tr_props_begin(struct tr_props *p, const struct tr_facts *f,
+                                      const struct tr_uuid *event, struct tr_err *err);
+
+/* A person's properties as an event's row shows them: with the event's own $set and automatic
+ * properties laid over. The view is of object, when that changes nothing, or of p until the next
+ * load. It is not cut. */
+TR_MUST_USE enum tr_rc tr_props_overlay(struct tr_props *p, struct tr_str object,
+                                        const struct tr_facts *f, struct tr_str *ret,
+                                        struct tr_err *err);
+
 /* What stands there now counts as loaded: of a merge. */
 void tr_props_settle(struct tr_props *p);
 
 /* What became of the object since it was loaded. Noise is another value of a property that comes
- * with every event (URLs, browsers, screens, most of $geoip_*) and nothing else. */
+ * with every event (URLs, browsers, screens, some of $geoip_*) and nothing else. */
 enum tr_props_change { TR_PROPS_SAME, TR_PROPS_NOISE, TR_PROPS_CHANGED };
 enum tr_props_change tr_props_change(const struct tr_props *p);
 

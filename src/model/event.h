@@ -29,6 +29,11 @@ enum {
                        TR_EVENT_JSON_DEEP | TR_EVENT_JSON_BIG_INT | TR_EVENT_TEXT_NUL,
     TR_EVENT_HISTORICAL = 1 << 8, /* sent with historical_migration */
     TR_EVENT_MADE_UUID = 1 << 9,  /* the client gave no valid uuid */
+    /* What a warning tells of (identity/warnings.h); the event was taken all the same. */
+    TR_EVENT_NO_TIME = 1 << 10,     /* its timestamp could not be read: it is the server's time */
+    TR_EVENT_ID_CUT = 1 << 11,      /* its distinct id was longer */
+    TR_EVENT_NAME_CUT = 1 << 12,    /* its name was longer */
+    TR_EVENT_SHARED_UUID = 1 << 13, /* another event has its uuid: this one's was made */
 };
 
 struct tr_event {

@@ -109,6 +109,8 @@ static enum tr_rc write_position(struct derived *d, struct tr_err *err)
 
     if (rc == TR_OK)
         rc = counts_write(d->counts, err);
+    if (rc == TR_OK)
+        rc = state_write_warnings(d->state, err);
     if (rc != TR_OK)
         return rc;
     counts_forget(d->counts);
@@ -312,7 +314,8 @@ static enum tr_rc apply_record(struct derived *d, bool *ret_any, bool *ret_full,
 /* Something is not in state.db yet besides the position. */
 static bool has_news(const struct derived *d)
 {
-    return d->in_transaction || counts_gathered(d->counts) || state_dirty_bytes(d->state) > 0;
+    return d->in_transaction || counts_gathered(d->counts) || state_has_warnings(d->state) ||
+           state_dirty_bytes(d->state) > 0;
 }
 
 static bool save_is_due(const struct derived *d, bool counts_full)

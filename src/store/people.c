@@ -166,8 +166,10 @@ static enum tr_rc list(struct state *s, void *arg, struct tr_err *err)
     const struct listing *l = arg;
     sqlite3_stmt *q;
     bool more = true;
-    enum tr_rc rc = state_sql(s, SQL_WARNINGS, &q, err);
+    enum tr_rc rc = state_write_warnings(s, err);
 
+    if (rc == TR_OK)
+        rc = state_sql(s, SQL_WARNINGS, &q, err);
     if (rc != TR_OK)
         return rc;
     (void)sqlite3_bind_int64(q, 1, l->project);

@@ -13,7 +13,10 @@
 #define WHO       (COLUMN(TR_EVENT_PERSON_ID) | COLUMN(TR_EVENT_PERSON_PROPERTIES))
 #define GROUPS    ((COLUMN(TR_EVENT_GROUP_4 + 1) - 1) & ~(COLUMN(TR_EVENT_GROUP_0) - 1))
 
-enum { NAMES_MAX = 1 << 16 };
+enum {
+    NAMES_MAX = 1 << 16,
+    MADE_BYTES = 8 << 20 /* of persons' properties that are made for one batch; then it ends */
+};
 
 struct tr_store_reader {
     struct scan scan;
@@ -26,6 +29,8 @@ struct tr_store_reader {
     int64_t sent_at;
     struct tr_arena texts; /* unescaped values of the batch */
     struct tr_buf unescaped;
+    struct tr_props props;
+    size_t made;  /* bytes of texts that are persons' properties */
     void *arrays; /* all columns of the batch */
 };
 
@@ -52,6 +57,7 @@ enum tr_rc tr_store_read(struct tr_store *s, int32_t project, struct tr_range ra
     tr_arena_init(&r->texts, 2 * (size_t)BLOCK_MOST);
     tr_arena_init(&r->names, NAMES_MAX);
     tr_buf_init(&r->unescaped, BLOCK_MOST);
+    tr_props_init(&r->props);
     r->range = range;
     r->arrays = tr_batch_arrays(&r->batch, &tr_schema_events, columns);
     if ((r->arrays == NULL && tr_fail_oom(err) != TR_OK) ||
@@ -72,6 +78,7 @@ void tr_store_read_close(struct tr_store_reader *r)
     tr_arena_fini(&r->texts);
     tr_arena_fini(&r->names);
     tr_buf_fini(&r->unescaped);
+    tr_props_fini(&r->props);
     free(r->arrays);
     free(r);
 }
@@ -96,8 +103,24 @@ static enum tr_rc text_of(struct tr_store_reader *r, struct tr_str raw, struct t
     return ret->p != NULL ? TR_OK : tr_fail_oom(err);
 }
 
+/* What the event shows of its person; made in texts where it is not what the person had. */
+static enum tr_rc shown_of(struct tr_store_reader *r, const struct tr_event *e,
+                           const struct who_person *p, struct tr_str *ret, struct tr_err *err)
+{
+    *ret = TR_STR("{}");
+    if (p == NULL)
+        return TR_OK;
+    enum tr_rc rc = tr_people_shown(&r->props, e, p->properties, ret, err);
+    if (rc == TR_OK && ret->p == r->props.out.p) {
+        *ret = tr_arena_str(&r->texts, *ret);
+        r->made += ret->n;
+    }
+    return rc != TR_OK || ret->p != NULL ? rc : tr_fail_oom(err);
+}
+
 /* Whose the event was. Nobody's has the id that a person of its distinct id would have. */
-static void add_who(struct tr_store_reader *r, const struct tr_event *e, size_t i)
+static enum tr_rc add_who(struct tr_store_reader *r, const struct tr_event *e, size_t i,
+                          struct tr_err *err)
 {
     union tr_vector *col = r->batch.col;
     uint32_t number = r->scan.numbers[r->n];
@@ -107,8 +130,9 @@ static void add_who(struct tr_store_reader *r, const struct tr_event *e, size_t 
         tr_person_id(e->project, e->distinct_id, &col[TR_EVENT_PERSON_ID].uuid[i]);
     else if (col[TR_EVENT_PERSON_ID].uuid != NULL)
         col[TR_EVENT_PERSON_ID].uuid[i] = p->id;
-    if (col[TR_EVENT_PERSON_PROPERTIES].str != NULL)
-        col[TR_EVENT_PERSON_PROPERTIES].str[i] = p == NULL ? TR_STR("{}") : p->properties;
+    if (col[TR_EVENT_PERSON_PROPERTIES].str == NULL)
+        return TR_OK;
+    return shown_of(r, e, p, &col[TR_EVENT_PERSON_PROPERTIES].str[i], err);
 }
 
 static bool wants_groups(const struct tr_batch *b)
@@ -119,15 +143,20 @@ static bool wants_groups(const struct tr_batch *b)
     return false;
 }
 
+/* An event without a person shows no groups. */
 static enum tr_rc add_groups(struct tr_store_reader *r, const struct tr_event *e, size_t i,
                              struct tr_err *err)
 {
     struct tr_str keys[TR_GROUP_TYPES] = { { NULL, 0 } };
     struct tr_json_value groups;
+    struct tr_facts f;
 
     if (r->types.n > 0 && tr_json_find(e->properties, TR_STR("$groups"), &groups) &&
-        groups.type == TR_JSON_OBJECT && !tr_groups_of(groups.raw, &r->types, &r->texts, keys))
-        return tr_fail_oom(err);
+        groups.type == TR_JSON_OBJECT) {
+        tr_facts_read(e->properties, &f);
+        if (tr_people_is_full(e, &f) && !tr_groups_of(groups.raw, &r->types, &r->texts, keys))
+            return tr_fail_oom(err);
+    }
     for (int g = 0; g < TR_GROUP_TYPES; g++)
         if (r->batch.col[TR_EVENT_GROUP_0 + g].str != NULL)
             r->batch.col[TR_EVENT_GROUP_0 + g].str[i] = keys[g];
@@ -168,8 +197,8 @@ static enum tr_rc add_row(struct tr_store_reader *r, const struct tr_event *e, s
         col[TR_EVENT_INSERTED_AT].i64[i] = e->inserted_at;
     if (col[TR_EVENT_SENT_AT].i64 != NULL)
         col[TR_EVENT_SENT_AT].i64[i] = r->sent_at;
-    if (r->scan.with_who)
-        add_who(r, e, i);
+    if (r->scan.with_who && add_who(r, e, i, err) != TR_OK)
+        return err->rc;
     if (wants_groups(b) && add_groups(r, e, i, err) != TR_OK)
         return err->rc;
     if (col[TR_EVENT_IP].str != NULL &&
@@ -187,7 +216,7 @@ static enum tr_rc fill(struct tr_store_reader *r, struct tr_err *err)
 {
     const struct tr_buf *rows = &r->scan.rows;
 
-    while (r->at < rows->n && r->batch.rows < TR_BATCH_ROWS) {
+    while (r->at < rows->n && r->batch.rows < TR_BATCH_ROWS && r->made < MADE_BYTES) {
         struct tr_event e;
         r->at += tr_event_unpack(rows->p + r->at, rows->n - r->at, &e);
         bool in_range = e.inserted_at >= r->range.lo && e.inserted_at < r->range.hi;
@@ -202,6 +231,7 @@ enum tr_rc tr_store_next(struct tr_store_reader *r, struct tr_batch **ret, struc
 {
     tr_arena_reset(&r->texts);
     r->batch.rows = 0;
+    r->made = 0;
     r->sent_at = tr_clock_wall_us();
     for (;;) {
         if (fill(r, err) != TR_OK)

@@ -37,8 +37,8 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_GROUP_PUT] =
         "INSERT INTO groups VALUES(?,?,?,?,?,?,?) ON CONFLICT(project, type, key) DO UPDATE SET"
         " version = excluded.version, changed = excluded.changed, properties = excluded.properties",
-    [SQL_WARN] = "INSERT INTO warning VALUES(?1,?2,?3,1,?4,?4,?5,?6)"
-                 " ON CONFLICT DO UPDATE SET n = n + 1, last_at = excluded.last_at,"
+    [SQL_WARN] = "INSERT INTO warning VALUES(?,?,?,?,?,?,?,?)"
+                 " ON CONFLICT DO UPDATE SET n = n + excluded.n, last_at = excluded.last_at,"
                  " distinct_id = excluded.distinct_id, other = excluded.other",
     [SQL_WARNINGS] = "SELECT type, day, n, first_at, last_at, distinct_id, other FROM warning"
                      " WHERE project = ? ORDER BY day DESC, type LIMIT ?",
@@ -130,6 +130,7 @@ void state_free(struct state *s)
     cache_fini(&s->mappings);
     cache_fini(&s->sessions);
     free(s->session_room);
+    free(s->warnings);
     tr_people_fini(&s->people);
     tr_groups_fini(&s->groups);
     tr_buf_fini(&s->text);
@@ -168,6 +169,7 @@ void state_forget(struct state *s)
     struct tr_err ignored;
 
     s->pool.is_saving = false;
+    s->n_warnings = 0;
     cache_forget(&s->persons);
     cache_forget(&s->mappings);
     cache_forget(&s->sessions);

@@ -72,6 +72,10 @@ TR_MUST_USE enum tr_rc state_steps(struct state *s, struct step *steps, size_t n
 extern const char state_delete_person[];
 TR_MUST_USE enum tr_rc state_command(struct state *s, struct tr_str packed, struct tr_err *err);
 
+/* Warnings are gathered in memory: there are some, and they are written into the transaction. */
+bool state_has_warnings(const struct state *s);
+TR_MUST_USE enum tr_rc state_write_warnings(struct state *s, struct tr_err *err);
+
 /* Bytes that are changed and not written. */
 size_t state_dirty_bytes(const struct state *s);
 /* Copies of them, to be written into the transaction that is open, by whoever. */

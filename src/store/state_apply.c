@@ -31,6 +31,7 @@ enum tr_rc step_read(struct step *w, struct tr_str packed, size_t *at, struct tr
     w->has_session = tr_session_id(&w->f, &w->session.id);
     if (w->has_session)
         w->session_hash = session_hash(&w->session);
+    w->warnings = tr_event_warnings(&w->e, &w->f);
     return TR_OK;
 }
 
@@ -102,6 +103,18 @@ static enum tr_rc people(struct state *s, const struct step *w, struct person_en
     return rc;
 }
 
+static enum tr_rc warn(struct state *s, const struct step *w, struct tr_err *err)
+{
+    enum tr_rc rc = TR_OK;
+
+    for (uint32_t left = w->warnings; left != 0 && rc == TR_OK; left &= left - 1) {
+        enum tr_event_warning which = (enum tr_event_warning)__builtin_ctz(left);
+        rc = state_warn(s, w->e.project, tr_event_warning_type(which), w->e.distinct_id,
+                        tr_event_warning_other(which, &w->e, &w->f), w->e.inserted_at, err);
+    }
+    return rc;
+}
+
 static enum tr_rc apply(struct state *s, const struct step *w, struct asof *asof,
                         struct tr_err *err)
 {
@@ -111,6 +124,8 @@ static enum tr_rc apply(struct state *s, const struct step *w, struct asof *asof
 
     if (rc == TR_OK && w->has_session)
         rc = state_session(s, &w->e, &w->f, &w->session, w->session_hash, err);
+    if (rc == TR_OK && w->warnings != 0)
+        rc = warn(s, w, err);
     if (rc == TR_OK)
         rc = people(s, w, &who, &bare, err);
     if (rc != TR_OK)

@@ -61,6 +61,8 @@ struct state {
     struct tr_session_room *session_room;
     struct known_types *types; /* of every project that was asked for */
     size_t last_types, n_types, cap_types;
+    struct gathered_warning *warnings; /* of state_warn.c; those that are not in the database */
+    size_t n_warnings;
     struct tr_buf text; /* what the last group or person view points into */
 };
 

@@ -4,6 +4,7 @@
 
 #include "identity/facts.h"
 #include "identity/session.h"
+#include "identity/warnings.h"
 #include "model/event.h"
 
 struct session_key {
@@ -17,6 +18,7 @@ struct step {
     struct session_key session;
     uint32_t mapping_hash, person_hash, session_hash;
     bool has_session;
+    uint32_t warnings; /* bits of enum tr_event_warning */
 };
 
 /* Takes the packed event at packed.p + *at apart, and moves *at behind it. The views point into it.

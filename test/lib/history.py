@@ -38,6 +38,7 @@ from rawjson import members, object_of, quote
 from reference_groups import Groups
 from reference_persons import Persons
 from reference_sessions import Sessions
+from reference_warnings import warnings_of
 
 ROWS = ("event", "person", "session", "group", "warning")
 PROPERTIES = ("person_properties", "properties", "group_properties")
@@ -98,20 +99,21 @@ def expect(lines):
     rows = []
     for command in map(read_command, lines):
         models = projects.setdefault(command.project, (Persons(command.project), Sessions(command.project),
-                                                       Groups(command.project)))
-        persons, sessions, groups = models
+                                                       Groups(command.project), collections.Counter()))
+        persons, sessions, groups, told = models
         if isinstance(command, Delete):
             persons.delete(command.person_id, command.with_distinct_ids, command.inserted_at)
             continue
+        told.update(warnings_of(command))
         person_id, properties = persons.apply(command)
         sessions.apply(command)
         keys = groups.apply(command)
         rows.append({"row": "event", "team_id": command.project, "uuid": command.uuid, "person_id": str(person_id),
                      "person_properties": properties, **{f"$group_{i}": key for i, key in enumerate(keys)}})
-    for project, (persons, sessions, groups) in projects.items():
+    for project, (persons, sessions, groups, told) in projects.items():
         for kind, model in (("person", persons), ("session", sessions), ("group", groups)):
             rows += ({"row": kind, **row} for row in model.rows())
-        warnings = persons.warnings + groups.warnings
+        warnings = persons.warnings + groups.warnings + told
         rows += ({"row": "warning", "project": project, "type": name, "count": n} for name, n in warnings.items())
     return rows
 

@@ -13,14 +13,14 @@ SECOND_US = 1_000_000
 
 EVENTS = {"$pageview": 20, "$autocapture": 8, "clicked": 8, "$identify": 14, "$create_alias": 6, "$merge_dangerously": 4,
           "$set": 6, "$groupidentify": 10, "$screen": 4, "$exception": 3, "$$heatmap": 2, "$web_vitals": 3,
-          "$pageleave": 4, "autocapture": 1}
+          "$pageleave": 4, "autocapture": 1, "$feature_flag_called": 5, "$$client_ingestion_warning": 1}
 ILLEGAL_IDS = ["null", "undefined", "0", "Anonymous", "'guest'", '"NaN"', " ", "[object Object]", "TRUE", "none", "None"]
 LEGAL_LOOK_ALIKES = ["NULL", "nan", "0.0", "guests", "'guest", "NONE"]
-NAMES = ["email", "name", "plan", "a", "b", "$browser", "$initial_browser", "$os", "utm_source", "$geoip_city_name",
-         "$geoip_latitude", "\u00e9", "k\"ey"]
+NAMES = ["$os_name", "$initial_os_name", "$initial_os", "$initial_utm_source", "$creator_event_uuid", "email", "name", "plan", "a", "b", "$browser", "$initial_browser", "$os", "utm_source", "$geoip_city_name",
+         "$geoip_latitude", "$geoip_country_code", "\u00e9", "k\"ey"]
 VALUES = ["1", "1.0", "54.10", '"x"', '"\\u0078"', '"X"', "null", "true", "[]", '{"a": 1}', '{"a":1}', '""', '"\u00e9"',
           "123456789012345678901234567890"]
-SERVER_LIBS = ["web", "posthog-python", "posthog-node", "posthog-edge", "posthog-ios", "posthog-dotnet"]
+LIBS = ["web", "posthog-python", "posthog-node", "posthog-ios", "own-client", ""]
 URLS = ["https://a.example/", "https://a.example/1", "https://www.b.example:8080/x/y?q=1#z", "https:\\/\\/a.example\\/1",
         "http://localhost:3000/x", "/only/path", "", "https://me@c.example", "ios-app://screen.main/2"]
 SOURCES = ["google", "newsletter", "FACEBOOK", "unlisted", "", "(direct)", "null"]
@@ -38,6 +38,8 @@ class Generator:
         self.now = first_instant
         self.ids = [f"anon-{i}" for i in range(self.random.randint(1, 8))]
         self.ids += [f"user-{i}" for i in range(self.random.randint(1, 6))]
+        if self.chance(0.3):
+            self.ids.append("User-0")
         self.sessions = [self.uuid7() for _ in range(self.random.randint(1, 3))]
         # Some histories hardly ever delete, or hardly ever go without persons; some end while all are still strangers.
         self.personless = self.random.choice([0.02, 0.2, 0.6])
@@ -48,6 +50,13 @@ class Generator:
     def uuid7(self):
         n = self.random.getrandbits(128)
         return uuid.UUID(int=n & ~(0xF << 76) & ~(3 << 62) | 7 << 76 | 2 << 62)
+
+    def event_uuid(self):
+        """Mostly of the time that it is; sometimes of another, or of another kind."""
+        if self.chance(0.1):
+            return uuid.UUID(int=self.random.getrandbits(128), version=4)
+        ms = self.now // 1000 + (self.pick([-5, 5]) * 86_400_000 if self.chance(0.05) else 0)
+        return uuid.UUID(int=ms << 80 | 7 << 76 | 2 << 62 | self.random.getrandbits(62))
 
     def chance(self, p):
         return self.random.random() < p
@@ -96,25 +105,34 @@ class Generator:
             yield "$set", self.pick(["null", '"x"', "[]", "{}"])
         for name in self.random.sample(AUTOMATIC, self.pick([0, 0, 1, 3])):
             yield name, self.pick(VALUES)
+        if self.chance(0.2):
+            yield self.pick(["$os_name", "$os_name", "$os", "utm_source", "utm_name"]), self.pick(['"A"', '"B"', "null", "null"])
+        if self.chance(0.15):
+            yield "$is_server", self.pick(["true", "true", "false", '"true"', "null"])
         if self.chance(0.3):
-            yield "$lib", quote(self.pick(SERVER_LIBS))
+            yield "$lib", self.pick([*map(quote, LIBS), "null", "1"])
         if self.chance(0.15):
             yield self.pick(["$geoip_latitude", "$geoip_country_name"]), self.pick(VALUES)
 
     def merge_members(self, event):
         other = quote(self.distinct_id())
         if self.chance(0.04):
-            other = self.pick(["null", "17", "true", "{}", '""', quote("w" * 300)])
+            other = self.pick(["null", "17", "true", "{}", '""', quote("w" * 300), quote("w" * 401),
+                               '"a\\u0000b"'])
         if event == "$identify" and self.chance(0.8):
             yield "$anon_distinct_id", other
         if event in ("$create_alias", "$merge_dangerously") and self.chance(0.95):
             yield "alias", other
+        elif event == "$identify" and self.chance(0.03):
+            yield "alias", self.pick(["null", "17", '"x"'])
 
     def session_members(self):
+        if self.chance(0.2):
+            yield "$window_id", self.pick(['"w"', '""', '" "', "7", "null"])
         if self.chance(0.75):
             yield "$session_id", self.pick([f'"{self.pick(self.sessions)}"'] * 8 +
                                            [f'"{str(self.pick(self.sessions)).upper()}"', '""', "null",
-                                            f'"{self.pick(self.sessions).hex}"', '"0190c8e2-7a5d-4f00-8a1b-3c5d7e9f0a1b"'])
+                                            f'"{self.pick(self.sessions).hex}"', '"x"', "17", '"  "', '"0190c8e2-7a5d-4f00-8a1b-3c5d7e9f0a1b"'])
         if self.chance(0.6):
             url = self.pick(URLS + [f"https://a.example/{self.random.randint(0, 500)}"])
             if self.long_urls:
@@ -136,14 +154,15 @@ class Generator:
     def group_members(self, event):
         if self.chance(0.15):
             types = self.random.sample(GROUP_TYPES, self.random.randint(1, 2))
-            keys = [self.pick(['"acme"', '"umbrella"', "7", "null", '""', "true", quote("k" * 401)]) for _ in types]
+            keys = [self.pick(['"acme"', '"umbrella"', "7", "null", '""', "true", "false", "{}", quote("k" * 401)]) for _ in types]
             yield "$groups", "{" + ",".join(f"{quote(t)}:{k}" for t, k in zip(types, keys)) + "}"
         if event == "$groupidentify":
-            yield "$group_type", self.pick([quote(self.pick(GROUP_TYPES[:2] * 5 + GROUP_TYPES))] * 9 + ["3", "null"])
-            yield "$group_key", self.pick(['"acme"'] * 4 + ['"umbrella"', "7", "null", '""', quote("k" * 401)])
+            yield "$group_type", self.pick([quote(self.pick(GROUP_TYPES[:2] * 5 + GROUP_TYPES))] * 9 + ["3", "null", "0"])
+            yield "$group_key", self.pick(['"acme"'] * 6 + ['"umbrella"', "7", "null", '""', "true", "false", "0.0", "[]",
+                                                            quote("k" * 401)])
             if self.chance(0.8):
                 yield "$group_set", (self.big_object() if self.big and self.chance(0.5) else
-                                     self.pick([self.object(), self.object(), "null", "[]"]))
+                                     self.pick([self.object(), self.object(), self.object(), "null", "[]", '"x"']))
 
     def properties(self, event):
         found = [*self.person_members(), *self.merge_members(event), *self.session_members(), *self.group_members(event)]
@@ -166,7 +185,7 @@ class Generator:
             event = self.random.choices(list(EVENTS), EVENTS.values())[0]
             inserted_at = self.tick()
             yield write_event(project, event, self.distinct_id(), self.timestamp(), inserted_at, self.properties(event),
-                              self.uuid7())
+                              self.event_uuid())
 
 
 def histories(seed, seeds=1, commands=200, big=False):

@@ -8,10 +8,14 @@ import collections
 import dataclasses
 
 from rawjson import kind, object_of, text_of
-from reference_persons import limited
+from reference_persons import is_full, limited
 
 TYPES_MAX = 5
 NAME_MAX = 400  # characters, of a type and of a key alike
+
+
+def is_falsy(raw):
+    return raw is None or raw == "false" or kind(raw) == "number" and float(raw) == 0
 
 
 @dataclasses.dataclass
@@ -34,19 +38,26 @@ class Groups:
     def apply(self, event):
         """Returns the event's $group_0 .. $group_4, None where it belongs to none."""
         keys = [None] * TYPES_MAX
-        for type_name, raw in object_of(event.properties.get("$groups")).items():
-            key = self.name_of(raw)
-            index = self.index_of(type_name) if key is not None else None
-            if index is not None:
-                keys[index] = key
-        if event.event == "$groupidentify" and event.properties.get("$process_person_profile") != "false":
+        if is_full(event):
+            for type_name, raw in object_of(event.properties.get("$groups")).items():
+                key = self.name_of(raw)
+                index = self.index_of(type_name) if key is not None else None
+                if index is not None:
+                    keys[index] = key
+        if event.event == "$groupidentify":
             self.identify(event)
         return keys
 
     def identify(self, event):
-        type_name = self.name_of(event.properties.get("$group_type"))
-        key = self.name_of(event.properties.get("$group_key"))
-        index = self.index_of(type_name) if type_name is not None and key is not None else None
+        """Also of an event without a person: a group is none. false and 0 name nothing."""
+        type_name, key = (None if is_falsy(raw) else self.name_of(raw) for raw in (
+            event.properties.get("$group_type"), event.properties.get("$group_key")))
+        if type_name is None or key is None:
+            return
+        if kind(event.properties.get("$group_set", "null")) not in ("null", "object"):
+            self.warnings["invalid_group_set"] += 1
+            return
+        index = self.index_of(type_name)
         if index is None:
             return
         new = object_of(event.properties.get("$group_set"))
@@ -59,12 +70,12 @@ class Groups:
             group.changed_at = event.inserted_at
 
     def limited(self, properties):
-        return limited(properties, "group_properties_trimmed", self.warnings)
+        return limited(properties, "group_upsert_message_size_too_large", self.warnings)
 
     def name_of(self, raw):
-        """The text of a type or key: a string or number, not empty, not too long."""
+        """The text of a type or key: a string, or a number, true or false as it is written; not empty, not too long."""
         text = text_of(raw)
-        if not text or kind(raw) == "bool":
+        if not text:
             return None
         if len(text) > NAME_MAX:
             self.warnings["group_key_too_long"] += 1

@@ -5,6 +5,9 @@ ever belonged to a person, and the distinct ids that were used without one. Noth
 person is a tombstone, a deleted mapping stays as deleted, so that whoever comes after has a higher version.
 
 A person's properties are {name: raw JSON value}; two values are equal when their bytes are.
+
+The rules are those of the public server in autumn 2026 (nodejs/src/ingestion/common/persons and steps of PostHog/posthog).
+What it drops after a 200 is kept here as an event without a person: "refused" below.
 """
 
 import collections
@@ -14,44 +17,37 @@ import uuid
 from rawjson import elements, kind, members, object_of, quote, string_of, text_of
 
 NAMESPACE = uuid.UUID("932979b4-65c3-4424-8467-0b66ec27bc22")
-MINUTE_US = 60 * 1_000_000
 PROPERTIES_MAX_BYTES = 655_360
 PROPERTIES_TRIMMED_BYTES = 524_288
-DISTINCT_ID_MAX = 200  # characters; capture cuts an event's own distinct id there
+MERGE_ID_MAX = 400  # code points, of the other id of a merge
 
 # A person gets these from any event, as a $set and as a $set_once of $initial_*.
 AUTOMATIC = """
 $browser $browser_version $device_type $current_url $pathname $os $os_name $os_version $referring_domain $referrer
 $screen_height $screen_width $viewport_height $viewport_width $raw_user_agent $app_build $app_name $app_namespace
-$app_version utm_source utm_medium utm_campaign utm_content utm_term gclid gad_source gclsrc dclid gbraid wbraid fbclid
-msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid sccid
+$app_version utm_source utm_medium utm_campaign utm_content utm_name utm_term gclid gad_source gclsrc dclid gbraid wbraid
+fbclid msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid sccid
 """.split()
-# These of them differ from event to event and say little.
-NOISY = AUTOMATIC[:AUTOMATIC.index("$app_build")]
 INITIAL = {name: "$initial_" + name.removeprefix("$") for name in AUTOMATIC}
-
-# Where these come from, $os is the server's, not the person's.
-SERVER_SIDE_LIBS = {"posthog-" + lib for lib in (
-    "python node edge server go ruby php java dotnet elixir rs rust perl convex-node").split()}
-SERVER_SIDE_EXEMPT = {"$os", "$os_name", "$os_version"}
+# These differ from event to event and say little.
+NOISY = {*AUTOMATIC[:AUTOMATIC.index("$app_build")], *("$geoip_" + name for name in """
+postal_code time_zone latitude longitude accuracy_radius subdivision_1_code subdivision_1_name subdivision_2_code
+subdivision_2_name subdivision_3_code subdivision_3_name city_confidence country_confidence postal_code_confidence
+subdivision_1_confidence subdivision_2_confidence
+""".split())}
 
 # These write a person for any difference; other events not for changed values of noisy properties alone.
 PERSON_EVENTS = {"$identify", "$create_alias", "$merge_dangerously", "$set"}
 # These never change a person that exists.
 NO_UPDATE_EVENTS = {"$exception", "$$heatmap"}
-# These need a person, and are no more than any other event when they say there is none.
-FULL_ONLY_EVENTS = {"$identify", "$create_alias", "$merge_dangerously", "$groupidentify"}
+MERGE_EVENTS = {"$identify", "$create_alias", "$merge_dangerously"}
 
-PROTECTED = {"email", "name", *AUTOMATIC, *INITIAL.values()}
+PROTECTED = {"email", "name", *AUTOMATIC, "$fbc", "$session_id", "$window_id", "$pageview_id", "$host", "$user_id",
+             "$device_id", "$anon_distinct_id", *(INITIAL[name] for name in (
+                 "$referrer $referring_domain utm_source utm_medium utm_campaign utm_content utm_term").split())}
 
 ILLEGAL_ANY_CASE = "anonymous guest distinctid distinct_id id not_authenticated email undefined true false".split()
 ILLEGAL_AS_WRITTEN = ["[object Object]", "NaN", "None", "none", "null", "0", "undefined"]
-
-
-def is_noisy(name):
-    if name.startswith("$geoip_"):
-        return name not in ("$geoip_country_name", "$geoip_city_name")
-    return name in NOISY
 
 
 def is_illegal(distinct_id):
@@ -63,6 +59,11 @@ def is_illegal(distinct_id):
     if len(distinct_id) >= 2 and distinct_id[0] == distinct_id[-1] and distinct_id[0] in "'\"":
         forms.append(distinct_id[1:-1])
     return any(ascii_lower(form) in ILLEGAL_ANY_CASE or form in ILLEGAL_AS_WRITTEN for form in forms)
+
+
+def is_unmergeable(distinct_id):
+    """As the other side of a merge: wider than illegal."""
+    return is_illegal(distinct_id) or "\0" in distinct_id or len(distinct_id) > MERGE_ID_MAX
 
 
 def ascii_lower(text):
@@ -99,15 +100,42 @@ def is_personless(event):
     return event.properties.get("$process_person_profile") == "false"
 
 
+def refusal(event):
+    """The warning's type for an event that the public server drops whole: what it would do to a person it does not do.
+    (Groups that are named too long are refused in reference_groups.)"""
+    if event.event in MERGE_EVENTS:
+        for name, warning in (("$anon_distinct_id", "invalid_anon_distinct_id"), ("alias", "invalid_alias")):
+            if kind(event.properties.get(name, "null")) not in ("null", "string"):
+                return warning
+        if is_personless(event):
+            return "invalid_event_when_process_person_profile_is_false"
+    return None
+
+
+def has_too_long_group_key(event):
+    return event.event == "$groupidentify" and len(text_of(event.properties.get("$group_key")) or "") > MERGE_ID_MAX
+
+
+def is_full(event):
+    """It may make or change a person."""
+    return (event.event != "$$client_ingestion_warning" and not is_personless(event) and refusal(event) is None
+            and not has_too_long_group_key(event))
+
+
+def may_go_without(event):
+    """A flag that was asked for makes nobody: only who is there already has such events as a person."""
+    return (event.event == "$feature_flag_called" and event.properties.get("$process_person_profile") != "true"
+            and not object_of(event.properties.get("$groups")))
+
+
 def merge_source(event):
     """The other distinct id of a merge into the event's own, or None."""
-    if event.event == "$identify":
-        other = text_of(event.properties.get("$anon_distinct_id"))
-    elif event.event in ("$create_alias", "$merge_dangerously"):
-        other = text_of(event.properties.get("alias"))
-    else:
-        other = None
-    return None if other is None else other[:DISTINCT_ID_MAX]
+    if event.event == "$identify" and "$anon_distinct_id" in event.properties:
+        raw = event.properties["$anon_distinct_id"]
+        return "null" if kind(raw) == "null" else string_of(raw)  # null is the name of nobody
+    if event.event in ("$create_alias", "$merge_dangerously"):
+        return text_of(event.properties.get("alias")) or None
+    return None
 
 
 def unset_names(event):
@@ -119,30 +147,65 @@ def unset_names(event):
 
 
 def automatic_properties(event):
-    exempt = SERVER_SIDE_EXEMPT if text_of(event.properties.get("$lib")) in SERVER_SIDE_LIBS else ()
-    return {name: event.properties[name] for name in AUTOMATIC if name in event.properties and name not in exempt}
+    """What is lifted from the event: ($set, $set_once). $os_name stands for $os where it is a client's; a server's own
+    operating system is no person's, but for its name."""
+    found = {name: event.properties[name] for name in AUTOMATIC if name in event.properties}
+    first = {INITIAL[name]: value for name, value in found.items()}
+    if event.properties.get("$is_server") == "true":
+        for name in ("$os", "$os_version"):
+            found.pop(name, None)
+            first.pop(INITIAL[name], None)
+    elif "$os_name" in found:
+        os_name = found.pop("$os_name")
+        del first["$initial_os_name"]
+        found.setdefault("$os", os_name)
+        if first.get("$initial_os", "null") == "null":
+            first["$initial_os"] = os_name
+        found = {name: found[name] for name in AUTOMATIC if name in found}
+    first = {INITIAL[name]: first[INITIAL[name]] for name in AUTOMATIC if first.get(INITIAL[name], "null") != "null"}
+    return found, first
+
+
+def said(event):
+    """($set, $set_once) of the event: what the client wrote before what is lifted. A name that stands for another one
+    is not the person's, whoever wrote it."""
+    if event.event == "$groupidentify":
+        return {}, {}
+    found, first = automatic_properties(event)
+    set_always, set_once = object_of(event.properties.get("$set")), object_of(event.properties.get("$set_once"))
+    if "$os_name" in event.properties and event.properties.get("$is_server") != "true":
+        set_always.pop("$os_name", None)
+        set_once.pop("$initial_os_name", None)
+    return {**set_always, **{n: v for n, v in found.items() if n not in set_always}}, \
+        {**set_once, **{n: v for n, v in first.items() if n not in set_once}}
 
 
 def updated(properties, event):
     """Properties after the event's own: $set_once, then $set, then $unset; of each what the client wrote before what is
-    automatic. Names that are new stand at the end, in that order."""
+    lifted. Names that are new stand at the end, in that order. A null gives way to the first value."""
     if event.event == "$groupidentify":
         return dict(properties)
     new = dict(properties)
-    automatic = automatic_properties(event)
-    set_once = object_of(event.properties.get("$set_once"))
-    for name, value in automatic.items():
-        set_once.setdefault(INITIAL[name], value)
-    set_always = object_of(event.properties.get("$set"))
-    for name, value in automatic.items():
-        set_always.setdefault(name, value)
-
+    set_always, set_once = said(event)
     for name, value in set_once.items():
-        new.setdefault(name, value)
+        if properties.get(name, "null") == "null" and (name not in properties or value != "null"):
+            new[name] = value
     new.update(set_always)
     for name in unset_names(event):
-        new.pop(name, None)
+        if name in properties:  # what the same event sets for the first time stays
+            new.pop(name, None)
     return new
+
+
+def begun(event):
+    """Properties of the person that the event makes; there is nothing to unset."""
+    set_always, set_once = said(event)
+    return {**set_once, **set_always, "$creator_event_uuid": quote(event.uuid)}
+
+
+def at_event(person, event):
+    """The person's properties as the event's row shows them: with what it set itself, though no person was written."""
+    return {**person.properties, **said(event)[0]}
 
 
 def properties_bytes(properties):
@@ -173,7 +236,7 @@ def is_worth_writing(event, old, new):
     different = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if event.event in PERSON_EVENTS:
         return bool(different)
-    return any(name not in old or name not in new or not is_noisy(name) for name in different)
+    return any(name not in old or name not in new or name not in NOISY for name in different)
 
 
 # ---- the state ----
@@ -203,34 +266,38 @@ class Persons:
     # -- events: each returns (person id, person properties) of the event's row --
 
     def apply(self, event):
-        if is_personless(event):
+        refused = refusal(event)
+        if refused is not None:
+            self.warnings[refused] += 1
+        if not is_full(event) or may_go_without(event) and self.living(event.distinct_id) is None:
             return self.apply_personless(event)
         source, target = merge_source(event), event.distinct_id
         if source is not None and source != target:
-            if not is_illegal(source) and not is_illegal(target):
-                return self.seen(self.merge(event, source, target))
+            if not is_unmergeable(source) and not is_illegal(target):
+                return self.seen(event, self.merge(event, source, target))
             self.warnings["cannot_merge_with_illegal_distinct_id"] += 1
         person = self.living(target)
         if person is None:
-            return self.seen(self.create(event, target, is_identified=False))
-        return self.seen(self.write(person, event))
+            person = self.create(event, target, is_identified=False)
+            twin = ascii_lower(target)
+            if twin != target and self.living(twin) is not None:
+                self.warnings["distinct_id_case_collision"] += 1
+            return self.seen(event, person)
+        return self.seen(event, self.write(person, event))
 
     @staticmethod
-    def seen(person):
-        return person.id, dict(person.properties)
+    def seen(event, person):
+        return person.id, at_event(person, event)
 
     def apply_personless(self, event):
-        """Changes no person. The event belongs to the person that its distinct id has; but only one that is over a
-        minute older than the event lends it properties. Without a person it gets the id that one would have."""
-        if event.event in FULL_ONLY_EVENTS:
-            self.warnings["invalid_event_when_process_person_profile_is_false"] += 1
+        """Changes no person. The event belongs to the person that its distinct id has, and shows nothing of it. Without
+        a person it gets the id that one would have."""
         person = self.living(event.distinct_id)
         if person is None:
             if event.distinct_id not in self.mappings:
                 self.used_personless.add(event.distinct_id)
             return person_id_of(self.project, event.distinct_id), {}
-        is_older = person.created_at + MINUTE_US < event.timestamp
-        return person.id, dict(person.properties) if is_older else {}
+        return person.id, {}
 
     def merge(self, event, source, target):
         """Makes one person of both distinct ids, where that is allowed."""
@@ -247,10 +314,10 @@ class Persons:
             self.attach(other, person, event.inserted_at)
             return self.write(person, event, identify=True)
         if old is person:
-            return self.write(person, event)
+            return self.write(person, event, identify=True)
         if old.is_identified and event.event != "$merge_dangerously":
             self.warnings["cannot_merge_already_identified"] += 1
-            return self.write(person, event)
+            return self.write(person, event, identify=True)
         return self.absorb(event, old, person)
 
     def absorb(self, event, old, person):
@@ -277,7 +344,7 @@ class Persons:
         assert tombstone is None or tombstone.is_deleted
         person = self.persons[person_id] = Person(
             id=person_id, version=0 if tombstone is None else tombstone.version + 1, created_at=event.timestamp,
-            is_identified=is_identified, properties=self.limited(updated({}, event)), changed_at=event.inserted_at)
+            is_identified=is_identified, properties=self.limited(begun(event)), changed_at=event.inserted_at)
         self.attach(distinct_id, person, event.inserted_at)
         return person
 
@@ -307,7 +374,7 @@ class Persons:
         return person
 
     def limited(self, properties):
-        return limited(properties, "person_properties_trimmed", self.warnings)
+        return limited(properties, "person_properties_size_violation", self.warnings)
 
     @staticmethod
     def bury(person, now):

@@ -205,7 +205,7 @@ static bool add_warning(void *arg, const struct tr_store_warning *w)
 
 static void print_project(struct kit *k, size_t i, int64_t end)
 {
-    struct warning sums[16] = { 0 };
+    struct warning sums[64] = { 0 };
     struct tr_err err = { 0 };
     int32_t project = projects[i].id;
     struct tr_range range = { projects[i].first, i + 4 < n_projects ? projects[i + 4].first : end };

@@ -11,6 +11,7 @@ import pytest
 import reference_groups
 import reference_persons
 import reference_sessions
+import reference_warnings
 from history_generator import histories
 from reference_groups import Groups
 from reference_persons import Persons
@@ -93,7 +94,8 @@ def lines_of(code):
 
 def test_histories_reach_every_line_of_the_models():
     """What no history reaches is not tested by them."""
-    seen = {module.__file__: set() for module in (reference_persons, reference_sessions, reference_groups)}
+    seen = {module.__file__: set() for module in (reference_persons, reference_sessions, reference_groups,
+                                                 reference_warnings)}
 
     def trace(frame, _event, _argument):
         lines = seen.get(frame.f_code.co_filename)

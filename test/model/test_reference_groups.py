@@ -57,14 +57,18 @@ def test_a_group_comes_to_be_and_changes(story):
     assert story.rows()[0]["_inserted_at"] == story.now != story.rows()[0]["created_at"] + 7
 
 
-def test_keys_are_strings_or_numbers(story):
-    assert story.send("x", '{"$groups":{"a":true,"b":null,"c":"","d":{},"e":5}}') == ["5", None, None, None, None]
-    assert story.groups.types == ["e"]
+def test_keys_are_strings_numbers_or_true(story):
+    assert story.send("x", '{"$groups":{"b":null,"c":"","d":{},"e":5,"a":true}}') == ["5", "true", None, None, None]
+    assert story.groups.types == ["e", "a"]
     assert story.send("x", '{"$groups":["a"]}') == [None] * 5
+    story.identify('"x"', "false")
+    story.identify('"x"', "0.0")
     story.identify("null", '"x"')
     story.identify('"x"', "null")
     story.identify('""', '"x"')
-    assert story.groups.types == ["e"] and not story.groups.warnings
+    assert story.groups.types == ["e", "a"] and not story.groups.warnings and story.rows() == []
+    story.identify('"x"', "true")
+    assert story.rows()[0]["group_key"] == "true"
 
 
 def test_long_names_are_ignored_with_a_warning(story):
@@ -77,10 +81,18 @@ def test_long_names_are_ignored_with_a_warning(story):
     assert len(story.groups.types) == 1
 
 
-def test_personless_events_have_groups_but_make_none(story):
-    assert story.send("x", '{"$process_person_profile":false,"$groups":{"a":"1"}}')[0] == "1"
-    story.send("$groupidentify", '{"$process_person_profile":false,"$group_type":"a","$group_key":"1"}')
-    assert story.rows() == []
+def test_personless_events_show_no_groups_but_make_them(story):
+    assert story.send("x", '{"$process_person_profile":false,"$groups":{"b":"1"}}') == [None] * 5
+    story.send("$groupidentify", '{"$process_person_profile":false,"$group_type":"a","$group_key":"1","$group_set":{"p":1}}')
+    assert story.rows()[0]["group_properties"] == {"p": "1"} and story.groups.types == ["a"]
+    assert story.send("x", '{"$groups":{"a":"1"}}')[0] == "1"
+    assert story.send("x", '{"$process_person_profile":false,"$groups":{"a":"1"}}')[0] is None
+
+
+@pytest.mark.parametrize("value", ["[]", '"x"', "1"])
+def test_a_group_set_that_is_no_object_makes_no_group(story, value):
+    story.identify('"a"', '"1"', value)
+    assert story.rows() == [] and story.groups.warnings == {"invalid_group_set": 1}
 
 
 def test_the_groups_of_an_event_are_numbered_before_what_it_identifies(story):

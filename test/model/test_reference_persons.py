@@ -12,6 +12,10 @@ MINUTE = 60 * 1_000_000
 PROJECT = 7
 
 
+def plain(properties):
+    return {name: value for name, value in properties.items() if name != "$creator_event_uuid"}
+
+
 class Story:
     """A history told line by line, a minute and a half from one event to the next."""
 
@@ -20,17 +24,20 @@ class Story:
         self.now = 0
 
     def send(self, event, distinct_id, properties="{}", at=None):
-        """Returns the event's (person id, person properties)."""
+        """Returns the event's (person id, person properties), without the event that made the person."""
         self.now += 90 * 1_000_000
-        return self.persons.apply(Event(PROJECT, str(uuid.uuid4()), event, distinct_id, self.now if at is None else at,
-                                        self.now, object_of(properties)))
+        self.uuid = str(uuid.uuid4())
+        person_id, found = self.persons.apply(Event(PROJECT, self.uuid, event, distinct_id,
+                                                    self.now if at is None else at, self.now, object_of(properties)))
+        return person_id, plain(found)
 
     def delete(self, distinct_id, with_distinct_ids=False):
         self.now += 1
         return self.persons.delete(person_id_of(PROJECT, distinct_id), with_distinct_ids, self.now)
 
     def row(self, distinct_id):
-        return {row["distinct_id"]: row for row in self.persons.rows()}[distinct_id]
+        row = {row["distinct_id"]: row for row in self.persons.rows()}[distinct_id]
+        return {**row, "properties": plain(row["properties"])}
 
     def versions(self, distinct_id):
         row = self.row(distinct_id)
@@ -68,9 +75,55 @@ def test_a_full_event_makes_a_person(story):
 
 def test_set_once_then_set_then_unset(story):
     story.send("hello", "ann", '{"$set":{"a":1,"b":1}}')
-    _, properties = story.send("$set", "ann", '{"$set_once":{"a":2,"c":2,"d":2},"$set":{"b":3,"d":3},"$unset":["a","c","zz",1]}')
-    assert list(properties.items()) == [("b", "3"), ("d", "3")]
+    _, properties = story.send("$set", "ann", '{"$set_once":{"a":2,"c":2,"d":2},"$set":{"b":3,"d":3},"$unset":["a","zz",1]}')
+    assert list(properties.items()) == [("b", "3"), ("c", "2"), ("d", "3")]
     assert story.versions("ann") == (1, 0)
+
+
+def test_only_what_was_there_is_unset(story):
+    story.send("hello", "ann", '{"$set":{"a":1},"$unset":["a"]}')  # nobody was there yet
+    assert story.row("ann")["properties"] == {"a": "1"}
+    story.send("hello", "ann", '{"$set":{"a":2,"b":1},"$unset":["a","b"]}')
+    assert story.row("ann")["properties"] == {"b": "1"}
+    assert story.send("hello", "ann", '{"$set":{"b":2},"$unset":["b"]}')[1] == {"b": "2"}  # the event shows what it set
+    assert story.row("ann")["properties"] == {}
+
+
+def test_a_person_knows_the_event_that_made_it(story):
+    story.send("x", "ann", '{"$set":{"$creator_event_uuid":"mine"}}')
+    rows = list(story.persons.rows())
+    assert rows[0]["properties"] == {"$creator_event_uuid": f'"{story.uuid}"'}
+    story.send("$groupidentify", "bob", '{"$set":{"a":1}}')
+    assert list(story.persons.rows())[1]["properties"] == {"$creator_event_uuid": f'"{story.uuid}"'}
+    story.send("$identify", "cid", '{"$anon_distinct_id":"dan"}')
+    assert list(story.persons.rows())[3]["properties"] == {"$creator_event_uuid": f'"{story.uuid}"'}
+
+
+def test_a_null_is_no_first_value(story):
+    """A visit with utm_source alone sends every other campaign parameter as null (PostHog/posthog#74742)."""
+    story.send("$pageview", "ann", '{"utm_source":"news","gclid":null}')
+    assert story.row("ann")["properties"] == {"$initial_utm_source": '"news"', "utm_source": '"news"', "gclid": "null"}
+    story.send("$pageview", "ann", '{"gclid":"G-1","utm_source":null}')
+    assert story.row("ann")["properties"] == {"$initial_utm_source": '"news"', "utm_source": "null", "gclid": '"G-1"',
+                                              "$initial_gclid": '"G-1"'}
+
+
+def test_a_stored_null_gives_way_to_the_first_value(story):
+    story.send("x", "ann", '{"$set_once":{"$initial_gclid":null,"a":null,"b":null}}')  # a client's own null is kept
+    assert story.row("ann")["properties"] == {"$initial_gclid": "null", "a": "null", "b": "null"}
+    story.send("x", "ann", '{"gclid":"G-1","$set_once":{"a":1,"b":null}}')
+    assert story.row("ann")["properties"] == {"$initial_gclid": '"G-1"', "a": "1", "b": "null", "gclid": '"G-1"'}
+    assert story.versions("ann") == (1, 0)
+
+
+def test_os_name_stands_for_os(story):
+    assert story.send("x", "ann", '{"$os_name":"Android","$os_version":"14"}')[1] == {
+        "$initial_os": '"Android"', "$initial_os_version": '"14"', "$os": '"Android"', "$os_version": '"14"'}
+    _, properties = story.send("x", "bob", '{"$os_name":"iOS","$os":"iPadOS","$set":{"$os_name":"q","a":1},'
+                                           '"$set_once":{"$initial_os_name":"q"}}')
+    assert properties == {"$initial_os": '"iPadOS"', "a": "1", "$os": '"iPadOS"'}
+    assert story.send("x", "cid", '{"$os":null,"$os_name":"iOS"}')[1] == {"$initial_os": '"iOS"', "$os": "null"}
+    assert story.send("x", "dan", '{"$os_name":null}')[1] == {"$os": "null"}
 
 
 def test_unset_may_be_an_object(story):
@@ -84,8 +137,19 @@ def test_what_the_client_wrote_wins_over_what_is_automatic(story):
 
 
 def test_a_server_s_os_is_not_the_person_s(story):
-    _, properties = story.send("x", "ann", '{"$os":"Linux","$os_version":"6","$browser":"B","$lib":"posthog-python"}')
-    assert properties == {"$initial_browser": '"B"', "$browser": '"B"'}
+    server = '{"$os":"Linux","$os_version":"6","$browser":"B","$is_server":true}'
+    assert story.send("x", "ann", server)[1] == {"$initial_browser": '"B"', "$browser": '"B"'}
+    _, properties = story.send("x", "bob", '{"$os_name":"Linux","$is_server":true}')
+    assert properties == {"$initial_os_name": '"Linux"', "$os_name": '"Linux"'}
+
+
+@pytest.mark.parametrize("said", ['"$is_server":"true"', '"$is_server":false', '"$lib":"posthog-python"'])
+def test_only_is_server_makes_a_server(story, said):
+    assert story.send("x", "ann", '{"$os":"Linux",' + said + "}")[1]["$initial_os"] == '"Linux"'
+
+
+def test_utm_name_is_lifted(story):
+    assert story.send("x", "ann", '{"utm_name":"n"}')[1] == {"$initial_utm_name": '"n"', "utm_name": '"n"'}
 
 
 def test_values_are_equal_when_their_bytes_are(story):
@@ -99,9 +163,17 @@ def test_values_are_equal_when_their_bytes_are(story):
 def test_noisy_values_alone_write_nothing_but_travel_with_others(story):
     story.send("x", "ann", '{"$browser":"A","$set":{"$geoip_latitude":1,"$geoip_city_name":"X"}}')
     _, properties = story.send("x", "ann", '{"$browser":"B","$set":{"$geoip_latitude":2}}')
-    assert properties["$browser"] == '"A"' and story.versions("ann") == (0, 0)
+    assert story.row("ann")["properties"]["$browser"] == '"A"' and story.versions("ann") == (0, 0)
+    assert properties["$browser"] == '"B"' and properties["$geoip_latitude"] == "2"  # the event shows what it set
     _, properties = story.send("x", "ann", '{"$browser":"C","$set":{"$geoip_city_name":"Y"}}')
     assert properties["$browser"] == '"C"' and story.versions("ann") == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["$geoip_country_code", "$geoip_continent_code", "$geoip_continent_name", "$app_version"])
+def test_a_country_is_no_noise(story, name):
+    story.send("x", "ann", f'{{"$set":{{"{name}":"A"}}}}')
+    story.send("x", "ann", f'{{"$set":{{"{name}":"B"}}}}')
+    assert story.versions("ann") == (1, 0)
 
 
 def test_a_noisy_name_that_is_new_is_written(story):
@@ -118,7 +190,7 @@ def test_person_events_write_noisy_values(story):
 
 def test_exceptions_make_persons_but_do_not_change_them(story):
     story.send("$exception", "ann", '{"$set":{"a":1}}')
-    story.send("$exception", "ann", '{"$set":{"a":2},"$unset":["a"]}')
+    assert story.send("$exception", "ann", '{"$set":{"a":2},"$unset":["a"]}')[1] == {"a": "2"}
     assert story.row("ann")["properties"] == {"a": "1"} and story.versions("ann") == (0, 0)
 
 
@@ -148,22 +220,63 @@ def test_only_false_is_personless(story, flag):
 def test_a_personless_event_belongs_to_the_person_there_is(story):
     story.send("$identify", "ann", '{"$anon_distinct_id":"anon","$set":{"a":1}}')
     person_id, properties = story.send("x", "anon", PERSONLESS[:-1] + ',"$set":{"a":2}}')
-    assert (person_id, properties) == (person_id_of(PROJECT, "ann"), {"a": "1"})
+    assert (person_id, properties) == (person_id_of(PROJECT, "ann"), {})
     assert story.row("ann")["properties"] == {"a": "1"}
 
 
-def test_a_young_person_lends_no_properties(story):
-    story.send("x", "ann", '{"$set":{"a":1}}', at=1000 * MINUTE)
-    for later, lends in ((0, False), (MINUTE, False), (MINUTE + 1, True)):
-        _, properties = story.send("x", "ann", PERSONLESS, at=1000 * MINUTE + later)
-        assert bool(properties) == lends
+def test_a_flag_that_was_asked_for_makes_nobody(story):
+    assert story.send("$feature_flag_called", "ann", '{"$set":{"a":1}}') == (person_id_of(PROJECT, "ann"), {})
+    assert list(story.persons.rows()) == []
+    story.send("x", "bob")
+    story.send("$identify", "bob", '{"$anon_distinct_id":"ann"}')
+    assert story.versions("ann") == (1, 1)  # it was used without a person
+    assert story.send("$feature_flag_called", "ann", '{"$set":{"a":1}}')[1] == {"a": "1"}  # somebody is there now
 
 
-@pytest.mark.parametrize("event", ["$identify", "$create_alias", "$merge_dangerously", "$groupidentify"])
+@pytest.mark.parametrize("said, makes", [
+    ('"$process_person_profile":true', True), ('"$groups":{"company":"acme"}', True), ('"$groups":{}', False),
+    ('"$groups":["a"]', False), ('"$process_person_profile":"true"', False)])
+def test_a_flag_makes_somebody_who_is_asked_for(story, said, makes):
+    story.send("$feature_flag_called", "ann", "{" + said + "}")
+    assert bool(list(story.persons.rows())) == makes
+
+
+def test_a_client_s_own_warning_is_nobody_s(story):
+    story.send("$$client_ingestion_warning", "ann")
+    assert list(story.persons.rows()) == []
+
+
+@pytest.mark.parametrize("event", ["$identify", "$create_alias", "$merge_dangerously"])
 def test_merging_needs_a_person(story, event):
     story.send(event, "ann", '{"$process_person_profile":false,"$anon_distinct_id":"b","alias":"b"}')
     assert story.persons.warnings == {"invalid_event_when_process_person_profile_is_false": 1}
     assert list(story.persons.rows()) == []
+
+
+@pytest.mark.parametrize("event, properties, warning", [
+    ("$identify", '"$anon_distinct_id":17', "invalid_anon_distinct_id"),
+    ("$identify", '"$anon_distinct_id":{}', "invalid_anon_distinct_id"),
+    ("$identify", '"alias":true', "invalid_alias"),
+    ("$create_alias", '"alias":["b"]', "invalid_alias"),
+    ("$merge_dangerously", '"alias":17', "invalid_alias"),
+    ("$identify", '"alias":17,"$process_person_profile":false', "invalid_alias")])
+def test_what_names_nobody_does_nothing_at_all(story, event, properties, warning):
+    """The public server drops such an event."""
+    story.send(event, "ann", '{"$set":{"a":1},' + properties + "}")
+    assert list(story.persons.rows()) == [] and story.persons.warnings == {warning: 1}
+
+
+def test_a_group_s_name_that_is_too_long_makes_nobody(story):
+    story.send("$groupidentify", "ann", '{"$group_type":"t","$group_key":"' + "k" * 401 + '"}')
+    assert list(story.persons.rows()) == []
+
+
+def test_an_id_in_another_case_is_somebody_else(story):
+    story.send("x", "Ann@x.example")
+    assert not story.persons.warnings
+    story.send("x", "bob@x.example")
+    story.send("x", "Bob@x.example")
+    assert story.persons.warnings == {"distinct_id_case_collision": 1}
 
 
 def test_a_distinct_id_used_without_a_person_is_told_by_its_version(story):
@@ -231,7 +344,7 @@ def test_an_identified_person_is_not_merged_away(story):
     person_id, properties = story.send("$identify", "bob", '{"$anon_distinct_id":"anon","$set":{"a":1}}')
     assert person_id == person_id_of(PROJECT, "bob") and properties == {"a": "1"}
     assert story.persons.warnings == {"cannot_merge_already_identified": 1}
-    assert not story.row("bob")["is_identified"] and story.versions("bob") == (1, 0)
+    assert story.row("bob")["is_identified"] and story.versions("bob") == (1, 0)  # that bob is somebody is told all the same
     story.send("$merge_dangerously", "bob", '{"alias":"anon"}')
     assert story.owner("ann") == story.owner("anon") == "bob"
 
@@ -251,11 +364,20 @@ def test_merging_a_person_with_itself_changes_nothing(story):
 
 
 @pytest.mark.parametrize("value, source", [
-    ("17", "17"), ("true", None), ("null", None), ("{}", None), ('""', None), ('"x"', "x"), ('"' + "w" * 300 + '"', "w" * 200)])
+    ("null", None), ('""', None), ('"x"', "x"), ('"' + "w" * 400 + '"', "w" * 400), ('"' + "w" * 401 + '"', None),
+    ('"a\\u0000b"', None), ('" "', None)])
 def test_what_an_alias_may_be(story, value, source):
     story.send("$create_alias", "ann", f'{{"alias":{value}}}')
     assert set(story.persons.mappings) == {"ann"} | ({source} if source else set())
-    assert bool(story.persons.warnings) == (value in ("true", '""'))
+    assert bool(story.persons.warnings) == (source is None and value not in ("null", '""'))
+
+
+def test_no_other_id_is_an_illegal_one_in_an_identify(story):
+    story.send("$identify", "ann", '{"$anon_distinct_id":null}')
+    story.send("$identify", "ann", '{"$anon_distinct_id":""}')
+    assert story.persons.warnings == {"cannot_merge_with_illegal_distinct_id": 2}
+    story.send("$identify", "ann")
+    assert story.persons.warnings.total() == 2
 
 
 @pytest.mark.parametrize("distinct_id, illegal", [
@@ -361,7 +483,7 @@ def test_the_largest_properties_go_first(story, monkeypatch):
     monkeypatch.setattr(reference_persons, "PROPERTIES_TRIMMED_BYTES", 60)
     story.send("x", "ann", '{"$set":{"a":"' + "x" * 30 + '","email":"' + "e" * 30 + '","b":"' + "y" * 40 + '"}}')
     assert list(story.row("ann")["properties"]) == ["email"]
-    assert story.persons.warnings == {"person_properties_trimmed": 1}
+    assert story.persons.warnings == {"person_properties_size_violation": 1}
 
 
 def test_protected_properties_go_when_nothing_else_is_left(story, monkeypatch):

@@ -29,7 +29,8 @@ static void every_name_is_found(void **state)
         assert_int_equal(tr_fact_find(name), i);
         (void)snprintf(text, sizeof(text), "{\"a\":1,\"%.*s\":[%d],\"z\":2}", TR_STR_ARGS(name), i);
         tr_facts_read(tr_str_of(text), &f);
-        assert_int_equal(f.present, UINT64_C(1) << i);
+        uint64_t others = i == TR_FACT_OS_NAME ? UINT64_C(1) << TR_FACT_OS : 0;
+        assert_int_equal(f.present, UINT64_C(1) << i | others);
         char want[20];
         (void)snprintf(want, sizeof(want), "[%d]", i);
         assert_raw(&f, (enum tr_fact)i, want);
@@ -127,6 +128,23 @@ static void values_tell_their_type_and_escapes(void **state)
     assert_int_equal(tr_fact(&f, TR_FACT_LIB)->type, TR_JSON_FALSE);
 }
 
+static void a_client_s_os_name_is_its_os(void **state)
+{
+    uint64_t os = UINT64_C(1) << TR_FACT_OS;
+    uint64_t os_name = UINT64_C(1) << TR_FACT_OS_NAME;
+    struct tr_facts f;
+
+    (void)state;
+    tr_facts_read(TR_STR("{\"$os_name\":\"iOS\"}"), &f);
+    assert_raw(&f, TR_FACT_OS, "\"iOS\"");
+    assert_true(tr_facts_automatic(&f) == os && tr_facts_names_os(&f));
+    tr_facts_read(TR_STR("{\"$os\":\"iPadOS\",\"$os_name\":\"iOS\"}"), &f);
+    assert_raw(&f, TR_FACT_OS, "\"iPadOS\"");
+    assert_true(tr_facts_automatic(&f) == os);
+    tr_facts_read(TR_STR("{\"$os\":\"Linux\",\"$os_name\":\"Linux\",\"$is_server\":true}"), &f);
+    assert_true(tr_facts_automatic(&f) == os_name && !tr_facts_names_os(&f));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +155,7 @@ int main(void)
         cmocka_unit_test(only_the_top_level_is_looked_at),
         cmocka_unit_test(what_is_no_object_has_no_facts),
         cmocka_unit_test(values_tell_their_type_and_escapes),
+        cmocka_unit_test(a_client_s_os_name_is_its_os),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
