@@ -4,7 +4,11 @@
 #include "capture/capture_priv.h"
 #include "capture/when.h"
 
-enum { MAX_DISTINCT_ID_CHARS = 200, MAX_EVENT_NAME_BYTES = UINT16_MAX };
+enum {
+    MAX_DISTINCT_ID_CHARS = 200,
+    MAX_EVENT_NAME_BYTES = UINT16_MAX,
+    MAX_EVENT_NAME_UNITS = 200, /* of UTF-16; what is longer is cut */
+};
 
 const struct tr_refusal tr_refusal_no_object = { "capture.bad_event", "is not an object" };
 const struct tr_refusal tr_refusal_too_large = { "capture.too_large",
@@ -172,6 +176,22 @@ static const struct tr_refusal *event_name(struct tr_capture_scratch *s, const s
     return ret->n == 0 ? &missing : NULL;
 }
 
+/* As the public server cuts it: at so many units of UTF-16, but never a character in two. */
+static struct tr_str cut_name(struct tr_str s)
+{
+    size_t units = 0;
+    size_t at = 0;
+
+    while (at < s.n) {
+        size_t width = tr_utf8_width(s.p + at, s.n - at);
+        units += width == 4 ? 2 : 1;
+        if (units > MAX_EVENT_NAME_UNITS)
+            break;
+        at += width == 0 ? 1 : width;
+    }
+    return (struct tr_str){ s.p, at };
+}
+
 static const struct tr_refusal *distinct_id(struct tr_capture_scratch *s,
                                             const struct tr_reading *r, struct tr_str *ret)
 {
@@ -195,7 +215,6 @@ static const struct tr_refusal *distinct_id(struct tr_capture_scratch *s,
     }
     if (ret->p == NULL)
         return &tr_refusal_too_large;
-    *ret = tr_utf8_head(*ret, MAX_DISTINCT_ID_CHARS);
     return NULL;
 }
 
@@ -268,7 +287,14 @@ static bool has_nul(struct tr_str s)
     return s.n > 0 && memchr(s.p, 0, s.n) != NULL;
 }
 
-enum { MAX_ADDITIONS = 12 };
+enum { MAX_ADDITIONS = 13 };
+
+/* A client's $os_name stands for its $os: mobile SDKs send that. A server's is its own. */
+static bool names_os(const struct tr_properties *p)
+{
+    return p->known[TR_PROPERTY_OS_NAME].raw.p != NULL &&
+           !is_true(&p->known[TR_PROPERTY_IS_SERVER]);
+}
 
 static size_t all_additions(const struct tr_reading *r, const struct tr_addition *more,
                             size_t n_more, struct tr_addition ret[MAX_ADDITIONS])
@@ -279,9 +305,25 @@ static size_t all_additions(const struct tr_reading *r, const struct tr_addition
         ret[n++] = (struct tr_addition){ TR_PROPERTY_SET, r->set };
     if (present(&r->set_once))
         ret[n++] = (struct tr_addition){ TR_PROPERTY_SET_ONCE, r->set_once };
-    for (size_t i = 0; i < n_more && n < MAX_ADDITIONS; i++)
+    for (size_t i = 0; i < n_more && n < MAX_ADDITIONS - 1; i++)
         ret[n++] = more[i];
+    if (names_os(&r->properties))
+        ret[n++] = (struct tr_addition){ TR_PROPERTY_OS, r->properties.known[TR_PROPERTY_OS_NAME] };
     return n;
+}
+
+/* Cuts what is too long, and notes that. */
+static void cut(struct tr_event *e)
+{
+    struct tr_str name = cut_name(e->event);
+    struct tr_str distinct_id = tr_utf8_head(e->distinct_id, MAX_DISTINCT_ID_CHARS);
+
+    if (name.n < e->event.n)
+        e->flags |= TR_EVENT_NAME_CUT;
+    if (distinct_id.n < e->distinct_id.n)
+        e->flags |= TR_EVENT_ID_CUT;
+    e->event = name;
+    e->distinct_id = distinct_id;
 }
 
 static enum tr_rc append(struct tr_capture_scratch *s, struct tr_buf *array, const void *item,
@@ -321,6 +363,7 @@ enum tr_rc tr_event_add(struct tr_capture_scratch *s, const struct tr_capture_in
         (*ret_refusal = event_name(s, r, engage, &e.event)) != NULL ||
         (*ret_refusal = distinct_id(s, r, &e.distinct_id)) != NULL)
         return TR_OK;
+    cut(&e);
     if (r->properties.raw.n > in->max_event_bytes || r->set.raw.n > in->max_event_bytes ||
         r->set_once.raw.n > in->max_event_bytes) {
         *ret_refusal = &tr_refusal_too_large;
@@ -336,6 +379,8 @@ enum tr_rc tr_event_add(struct tr_capture_scratch *s, const struct tr_capture_in
     }
 
     client_time(s, r, &pending);
+    if (pending.time_kind == TR_TIME_NONE && present(&r->timestamp))
+        e.flags |= TR_EVENT_NO_TIME;
     pending.made_uuid = !tr_event_uuid(s, r, &e.uuid);
     if (pending.made_uuid)
         e.flags |= TR_EVENT_MADE_UUID;

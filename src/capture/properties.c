@@ -18,6 +18,9 @@ static const char *const names[TR_N_PROPERTIES] = {
     [TR_PROPERTY_PROCESS_PERSON_PROFILE] = "$process_person_profile",
     [TR_PROPERTY_COOKIELESS_MODE] = "$cookieless_mode",
     [TR_PROPERTY_PRODUCT_TOUR_ID] = "$product_tour_id",
+    [TR_PROPERTY_OS] = "$os",
+    [TR_PROPERTY_OS_NAME] = "$os_name",
+    [TR_PROPERTY_IS_SERVER] = "$is_server",
 };
 
 #define IS(text) (memcmp(name.p, text, sizeof(text) - 1) == 0)
@@ -27,15 +30,19 @@ static inline enum tr_property property_of(struct tr_str name)
 {
     switch (name.n) {
     case 3:
-        return IS("$ip") ? TR_PROPERTY_IP : TR_N_PROPERTIES;
+        return IS("$ip") ? TR_PROPERTY_IP : IS("$os") ? TR_PROPERTY_OS : TR_N_PROPERTIES;
     case 4:
         return IS("$set") ? TR_PROPERTY_SET : IS("$lib") ? TR_PROPERTY_LIB : TR_N_PROPERTIES;
     case 5:
         return IS("token") ? TR_PROPERTY_TOKEN : TR_N_PROPERTIES;
+    case 8:
+        return IS("$os_name") ? TR_PROPERTY_OS_NAME : TR_N_PROPERTIES;
     case 9:
         return IS("$set_once") ? TR_PROPERTY_SET_ONCE : TR_N_PROPERTIES;
     case 10:
-        return IS("$window_id") ? TR_PROPERTY_WINDOW_ID : TR_N_PROPERTIES;
+        return IS("$window_id")   ? TR_PROPERTY_WINDOW_ID
+               : IS("$is_server") ? TR_PROPERTY_IS_SERVER
+                                  : TR_N_PROPERTIES;
     case 11:
         return IS("distinct_id")   ? TR_PROPERTY_DISTINCT_ID
                : IS("$session_id") ? TR_PROPERTY_SESSION_ID
@@ -141,6 +148,9 @@ static struct tr_span *span_of(struct tr_event *e, enum tr_property p)
     case TR_PROPERTY_PROCESS_PERSON_PROFILE:
     case TR_PROPERTY_COOKIELESS_MODE:
     case TR_PROPERTY_PRODUCT_TOUR_ID:
+    case TR_PROPERTY_OS:
+    case TR_PROPERTY_OS_NAME:
+    case TR_PROPERTY_IS_SERVER:
     case TR_N_PROPERTIES:
         return NULL;
     }

@@ -180,7 +180,7 @@ static void refuses_an_event_over_its_limit_by_number(void **state)
         tr_buf_z(&body, "}]}");
         size_t before = q.rows.n;
         (void)request_send_bytes(&q, body.p, body.n);
-        if (where == 3) { /* what is not kept does not count */
+        if (where >= 2) { /* what is cut or not kept does not count */
             assert_int_equal(q.rc, TR_OK);
             continue;
         }

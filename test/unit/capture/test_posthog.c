@@ -318,10 +318,64 @@ static void cuts_distinct_ids_at_200_characters(void **state)
     assert_int_equal(request_send(&q, body), TR_OK);
     e = request_event(&q, 0);
     assert_int_equal(e.distinct_id.n, 600);
+    assert_int_equal(e.flags & TR_EVENT_ID_CUT, TR_EVENT_ID_CUT);
     request_fini(&q);
 }
 
-static void keeps_long_event_names_whole(void **state)
+/* As the public server: by units of UTF-16, of which a character outside the BMP has two. */
+static void cuts_event_names_at_200_units(void **state)
+{
+    static const struct {
+        int euros, faces, want;
+    } cases[] = {
+        { 200, 0, 600 }, { 201, 0, 600 }, { 0, 100, 400 }, { 0, 101, 400 }, { 199, 1, 597 }
+    };
+    struct request q;
+
+    (void)state;
+    request_init(&q);
+    for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+        char body[2000] = "{\"api_key\":\"phc_one\",\"distinct_id\":\"u\",\"event\":\"";
+        for (int i = 0; i < cases[k].euros; i++)
+            memcpy(body + strlen(body), "\xe2\x82\xac", 4);
+        for (int i = 0; i < cases[k].faces; i++)
+            memcpy(body + strlen(body), "\xf0\x9f\x98\x80", 5);
+        memcpy(body + strlen(body), "\"}", 3);
+        assert_int_equal(request_send(&q, body), TR_OK);
+        struct tr_event e = request_event(&q, 0);
+        assert_int_equal(e.event.n, cases[k].want);
+        bool cut = 3 * cases[k].euros + 4 * cases[k].faces > cases[k].want;
+        assert_int_equal((e.flags & TR_EVENT_NAME_CUT) != 0, cut);
+    }
+    request_fini(&q);
+}
+
+static void notes_a_timestamp_that_cannot_be_read(void **state)
+{
+    static const struct {
+        const char *timestamp;
+        bool noted;
+    } cases[] = { { "\"yesterday\"", true },
+                  { "null", false },
+                  { "\"2026-11-20T09:30:00Z\"", false },
+                  { "\"yesterday\",\"offset\":5", false } };
+    struct request q;
+    char body[200];
+
+    (void)state;
+    request_init(&q);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(
+            body, sizeof(body),
+            "{\"api_key\":\"phc_one\",\"event\":\"a\",\"distinct_id\":\"u\",\"timestamp\":%s}",
+            cases[i].timestamp);
+        assert_int_equal(request_send(&q, body), TR_OK);
+        assert_int_equal((request_event(&q, 0).flags & TR_EVENT_NO_TIME) != 0, cases[i].noted);
+    }
+    request_fini(&q);
+}
+
+static void refuses_event_names_of_any_length(void **state)
 {
     struct request q;
     static char body[70000];
@@ -335,7 +389,7 @@ static void keeps_long_event_names_whole(void **state)
         memcpy(body + n + 65535 + over, "\"}", 3);
         (void)request_send(&q, body);
         if (over == 0) {
-            assert_int_equal(request_event(&q, 0).event.n, 65535);
+            assert_int_equal(request_event(&q, 0).event.n, 200);
         } else {
             assert_int_equal(q.rc, TR_INVALID);
             assert_string_equal(q.err.cause, "the event has an event name of over 65535 bytes");
@@ -393,7 +447,9 @@ int main(void)
         cmocka_unit_test(refuses_whole_requests_with_a_reason),
         cmocka_unit_test(appends_after_what_is_there),
         cmocka_unit_test(cuts_distinct_ids_at_200_characters),
-        cmocka_unit_test(keeps_long_event_names_whole),
+        cmocka_unit_test(cuts_event_names_at_200_units),
+        cmocka_unit_test(notes_a_timestamp_that_cannot_be_read),
+        cmocka_unit_test(refuses_event_names_of_any_length),
         cmocka_unit_test(keeps_nul_in_names_and_says_so),
         cmocka_unit_test(marks_historical_batches_only),
     };
