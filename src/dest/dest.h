@@ -6,7 +6,8 @@
  *   - commit() consumes the load, even when it fails; abort() and close() cannot fail;
  *   - ret is set on success only, err on failure only;
  *   - no call logs, sleeps to retry (but test(), where the place needs a moment), or outlives
- *     cx->deadline_us; cx->cancelled is looked at often.
+ *     cx->deadline_us (but a careful write(), which each verdict on rows gives as long again);
+ *     cx->cancelled is looked at often.
  * One object belongs to one thread; several objects of one place may work at once.
  * An adapter never reads files or environment of its own accord: all it knows is in its options.
  */

@@ -37,11 +37,12 @@ void pg_reject(struct pg_load *l, const struct tr_batch *b, size_t row, const ch
 
 /* --- COPY --- */
 
-enum tr_rc pg_copy_start(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err)
+enum tr_rc pg_copy_start(const struct tr_ctx *cx, struct pg_dest *d, const char *sql,
+                         struct tr_err *err)
 {
     TR_CLEANUP(pg_result_cleanup) PGresult *r = NULL;
 
-    enum tr_rc rc = pg_run(cx, d, d->copy_sql, 0, NULL, &r, NULL, err);
+    enum tr_rc rc = pg_run(cx, d, sql, 0, NULL, &r, NULL, err);
     if (rc != TR_OK)
         return tr_wrap(err, "copy to %s", d->table_sql);
     if (PQresultStatus(r) != PGRES_COPY_IN)
@@ -71,10 +72,12 @@ static enum tr_rc flush(const struct tr_ctx *cx, struct pg_load *l, struct tr_er
 }
 
 enum tr_rc pg_copy_rows(const struct tr_ctx *cx, struct pg_load *l, const struct tr_batch *b,
-                        const size_t *rows, size_t n, struct tr_err *err)
+                        const size_t *rows, size_t n, size_t *ret_taken, struct tr_err *err)
 {
     struct pg_dest *d = l->d;
     char reason[TR_PGCOPY_REASON];
+
+    *ret_taken = n;
 
     for (size_t i = 0; i < n; i++) {
         size_t row = rows == NULL ? i : rows[i];
@@ -92,6 +95,10 @@ enum tr_rc pg_copy_rows(const struct tr_ctx *cx, struct pg_load *l, const struct
             enum tr_rc rc = flush(cx, l, err);
             if (rc != TR_OK)
                 return rc;
+            if (i + 1 < n && pg_interrupted(d)) {
+                *ret_taken = i + 1;
+                return TR_OK;
+            }
         }
     }
     return TR_OK;
@@ -229,6 +236,34 @@ static enum tr_rc load_remove(const struct tr_ctx *cx, struct tr_load *load,
     return rc == TR_OK ? rc : tr_wrap(err, "remove rows from %s", l->d->table_sql);
 }
 
+/* The server spoke in the middle of the rows: its words, which are an error as a rule. */
+static enum tr_rc fail_interrupted(const struct tr_ctx *cx, struct pg_load *l, struct tr_err *err)
+{
+    enum tr_rc rc = pg_copy_end(cx, l, NULL, NULL, err);
+
+    if (rc != TR_OK)
+        return rc;
+    return tr_fail(err, TR_TRANSIENT, "postgres.interrupted", NULL,
+                   "the server answered in the middle of a COPY");
+}
+
+static enum tr_rc copy_batch(const struct tr_ctx *cx, struct pg_load *l, const struct tr_batch *b,
+                             struct tr_err *err)
+{
+    size_t taken = 0;
+
+    if (!l->in_copy) {
+        enum tr_rc rc = pg_copy_start(cx, l->d, l->d->copy_sql, err);
+        if (rc != TR_OK)
+            return rc;
+        l->in_copy = true;
+    } else if (pg_interrupted(l->d)) {
+        return fail_interrupted(cx, l, err);
+    }
+    enum tr_rc rc = pg_copy_rows(cx, l, b, NULL, b->rows, &taken, err);
+    return rc == TR_OK && taken < b->rows ? fail_interrupted(cx, l, err) : rc;
+}
+
 static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *load,
                              const struct tr_batch *b, struct tr_err *err)
 {
@@ -246,21 +281,7 @@ static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *load,
         rc = pg_upsert_stage(cx, l, err);
     if (rc != TR_OK)
         return rc;
-    if (l->spec.careful)
-        return pg_careful_rows(cx, l, b, err);
-    if (!l->in_copy) {
-        rc = pg_copy_start(cx, l->d, err);
-        l->in_copy = rc == TR_OK;
-    } else if (pg_interrupted(l->d)) {
-        rc = pg_copy_end(cx, l, NULL, NULL, err); /* says what the server had to say */
-        if (rc == TR_OK)
-            rc = tr_fail(err, TR_TRANSIENT, "postgres.interrupted", NULL,
-                         "the server answered in the middle of a COPY");
-        return rc;
-    }
-    if (rc == TR_OK)
-        rc = pg_copy_rows(cx, l, b, NULL, b->rows, err);
-    return rc;
+    return l->spec.careful ? pg_careful_rows(cx, l, b, err) : copy_batch(cx, l, b, err);
 }
 
 static enum tr_rc commit_rows(const struct tr_ctx *cx, struct pg_load *l, struct tr_err *err)
@@ -273,6 +294,8 @@ static enum tr_rc commit_rows(const struct tr_ctx *cx, struct pg_load *l, struct
                        "the connection is gone");
     if (l->in_copy)
         rc = pg_copy_end(cx, l, &class, NULL, err);
+    else
+        rc = pg_careful_end(cx, l, err);
     if (rc == TR_OK && l->in_copy && l->staged) {
         TR_KILL_POINT("pg.staged");
         rc = pg_upsert_run(cx, l, &class, err);

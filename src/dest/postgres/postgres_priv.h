@@ -222,6 +222,14 @@ enum tr_rc pg_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct t
 
 /* --- loads --- */
 
+/* The savepoint of the last attempt, which the next statement leaves. */
+enum pg_careful_open { PG_CAREFUL_NONE, PG_CAREFUL_GOOD, PG_CAREFUL_BAD };
+
+struct pg_careful {
+    enum pg_careful_open open;
+    uint64_t window, since; /* bytes: to try at once; behind the last bad row */
+};
+
 struct pg_load {
     struct tr_load base;
     struct pg_dest *d;
@@ -231,19 +239,22 @@ struct pg_load {
     bool swallow;    /* another attempt delivered this key: rows are ignored */
     bool in_copy, flushed;
     bool staged; /* the stage is there, in this transaction */
+    struct pg_careful careful;
 };
 
 enum tr_rc pg_load_begin(const struct tr_ctx *cx, struct tr_dest *dest,
                          const struct tr_load_spec *spec, struct tr_load **ret,
                          struct tr_err *err) TR_MUST_USE;
 
-TR_MUST_USE enum tr_rc pg_copy_start(const struct tr_ctx *cx, struct pg_dest *d,
+/* sql ends with the COPY. */
+TR_MUST_USE enum tr_rc pg_copy_start(const struct tr_ctx *cx, struct pg_dest *d, const char *sql,
                                      struct tr_err *err);
 /* Encodes n rows into the open COPY, those of the list or (NULL) the first n, and sends what has
- * gathered. l->copied counts the tuples. */
+ * gathered. l->copied counts the tuples. ret_taken is less than n when the server spoke meanwhile,
+ * as it does when it refuses a row: what comes then would be for nothing. */
 TR_MUST_USE enum tr_rc pg_copy_rows(const struct tr_ctx *cx, struct pg_load *l,
                                     const struct tr_batch *b, const size_t *rows, size_t n,
-                                    struct tr_err *err);
+                                    size_t *ret_taken, struct tr_err *err);
 /* Sends the rest and reads the verdict. ret_line, when not NULL, gets the tuple that the server
  * named in its refusal, from 1, or 0. */
 TR_MUST_USE enum tr_rc pg_copy_end(const struct tr_ctx *cx, struct pg_load *l,
@@ -274,6 +285,9 @@ enum tr_rc pg_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const 
 
 TR_MUST_USE enum tr_rc pg_careful_rows(const struct tr_ctx *cx, struct pg_load *l,
                                        const struct tr_batch *b, struct tr_err *err);
+/* Before the statement that comes after the rows. */
+TR_MUST_USE enum tr_rc pg_careful_end(const struct tr_ctx *cx, struct pg_load *l,
+                                      struct tr_err *err);
 /* N of "COPY events, line N", or 0. */
 uint64_t pg_careful_line(const char *context);
 

@@ -58,6 +58,8 @@ enum proxy_fault {
 };
 struct proxy *proxy_start(void);
 int proxy_port(const struct proxy *p);
+/* Bytes that went to the server. */
+uint64_t proxy_sent(const struct proxy *p);
 void proxy_set(struct proxy *p, enum proxy_fault fault);
 void proxy_stop(struct proxy *p);
 

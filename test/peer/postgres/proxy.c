@@ -1,6 +1,7 @@
 /* One thread, poll: pairs of sockets, bytes forwarded until a fault is due. Understands just enough
  * of the protocol (sslmode disable) to see a simple query that says COMMIT. */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -24,6 +25,7 @@ struct proxy {
     int listener, port;
     atomic_int fault;
     atomic_bool stop;
+    atomic_ullong to_server; /* bytes */
     struct pair pairs[MAX_PAIRS];
     char buffer[BUFFER];
 };
@@ -56,6 +58,8 @@ static void accept_one(struct proxy *x)
 
     if (client < 0 || server < 0 || connect(server, (struct sockaddr *)&to, sizeof(to)) != 0)
         abort();
+    (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+    (void)setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
     for (size_t i = 0; i < MAX_PAIRS; i++) {
         if (x->pairs[i].client >= 0 || x->pairs[i].server >= 0)
             continue;
@@ -120,6 +124,8 @@ static void forward(struct proxy *x, struct pair *p, bool from_client)
     } else if (p->client < 0) {
         return; /* what the server says to nobody */
     }
+    if (from_client)
+        atomic_fetch_add(&x->to_server, (unsigned long long)n);
     send_all(from_client ? p->server : p->client, x->buffer, (size_t)n);
 }
 
@@ -172,6 +178,11 @@ struct proxy *proxy_start(void)
 int proxy_port(const struct proxy *x)
 {
     return x->port;
+}
+
+uint64_t proxy_sent(const struct proxy *x)
+{
+    return atomic_load(&x->to_server);
 }
 
 void proxy_set(struct proxy *x, enum proxy_fault fault)
