@@ -36,6 +36,7 @@ struct job {
 
     struct tr_range open;  /* what is to be planned now: the interval, or as far as it has come */
     int64_t ripe_through;  /* a part at the end of open waits when its first row is younger */
+    unsigned smaller;      /* chunks have 1/4^smaller of the rows that they may have */
     int64_t planned_up_to; /* of open; what lies behind waits */
     uint64_t most_bytes;   /* of a chunk; 0: as the destination likes */
 

@@ -150,6 +150,7 @@ static enum tr_rc plan_range(struct job *j, struct tr_range left, bool *ret_adde
     uint64_t bytes = first_of(j->d->chunk_bytes, j->ops->chunk_bytes, CHUNK_BYTES);
     enum tr_rc rc = check_floor(j, left.lo, err);
 
+    rows = rows >> 2 * j->smaller == 0 ? 1 : rows >> 2 * j->smaller;
     if (j->most_bytes != 0 && j->most_bytes < bytes)
         bytes = j->most_bytes;
     bool shared = j->most_bytes != 0 || job_connections(j) == 1;

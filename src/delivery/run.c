@@ -7,6 +7,8 @@
 #include "os/clock.h"
 #include "os/kill.h"
 
+enum { SMALLER_MOST = 10 }; /* a million rows are one by then */
+
 static enum tr_rc load_export(struct job *j, struct tr_err *err)
 {
     enum tr_rc rc = tr_delivery_load(j->d, &j->run->export_id, &j->export, &j->conf, err);
@@ -103,6 +105,16 @@ static void adopt(struct job *j, struct job *former)
     former->dest = NULL;
 }
 
+/* The place cannot take a chunk at once: what was not sent is planned anew, in smaller ones. */
+static bool can_be_smaller(struct job *j, const struct tr_err *err)
+{
+    if (err->id == NULL || strcmp(err->id, tr_dest_too_wide) != 0 || ++j->smaller > SMALLER_MOST)
+        return false;
+    j->stop = false;
+    j->first_err = (struct tr_err){ 0 };
+    return true;
+}
+
 /* Until nothing is left: what another run held may have become free in the meantime. */
 enum tr_rc job_rest(struct job *j, struct tr_err *err)
 {
@@ -118,6 +130,8 @@ enum tr_rc job_rest(struct job *j, struct tr_err *err)
         if (!pending)
             return job_wait_for_others(j, err);
         rc = job_deliver(j, err);
+        if (rc != TR_OK && can_be_smaller(j, err))
+            rc = job_settle(j, err);
         if (rc != TR_OK)
             return rc;
     }

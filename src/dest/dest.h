@@ -58,6 +58,11 @@ struct tr_load {
  */
 extern const char tr_dest_rows_refused[];
 
+/* err->id of a write() that failed because the place cannot take the rows of this chunk at once,
+ * but could take them as several chunks; TR_TRANSIENT. What was not sent yet is planned in smaller
+ * chunks. */
+extern const char tr_dest_too_wide[];
+
 /* One line a person may want to read: "table created", "column set is missing". */
 struct tr_notice_sink {
     void (*notice)(struct tr_notice_sink *, const char *text);

@@ -173,6 +173,60 @@ def test_a_clock_years_away_is_a_reject(server, bigquery):
     assert deliver(server, wide)[0]["records_completed"] == 4
 
 
+def days_ago(days):
+    return (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=days)).isoformat()
+
+
+@pytest.mark.parametrize("by", ["dataset", "DAY", "HOUR", "MONTH"])
+def test_rows_that_a_partitions_expiration_would_delete_are_rejects(server, bigquery, by):
+    """Not "delivered" and gone."""
+    month_ms = 30 * 86_400_000
+    if by == "dataset":
+        bigquery.fake.datasets[bigquery.dataset]["partition_ms"] = month_ms
+        export = export_to(server, bigquery)
+    else:
+        export_to(server, bigquery)
+        send(server, event(event="first", timestamp=days_ago(0)))
+        export = export_to(server, bigquery, config={"exclude_events": ["first"]})
+        deliver(server, export)
+        bigquery.table_resource()["timePartitioning"] = {"type": by, "field": "timestamp", "expirationMs": str(month_ms)}
+    good = send(server, *(event(timestamp=days_ago(n)) for n in (0, 0.1)))
+    bad = send(server, *(event(timestamp=days_ago(n)) for n in (70, 100, 400)))
+    run = deliver(server, export)[0]
+    assert bigquery.uuids() == sorted(good)
+    assert (run["account"]["delivered"], run["account"]["rejected"]) == (2, 3) and run["account"]["balanced"]
+    rejects = server.api("GET", f"{EXPORTS}{export['id']}/runs/{run['id']}/rejects/")["results"]
+    assert {r["uuid"] for r in rejects} == bad and all("expiration" in r["reason"] for r in rejects)
+    assert "keeps its partitions for 30 days" in server.log()
+
+
+def test_a_table_that_deletes_itself_is_told_of(server, bigquery):
+    bigquery.fake.datasets[bigquery.dataset]["lifetime_ms"] = 5 * 86_400_000
+    export = export_to(server, bigquery)
+    send(server, event())
+    deliver(server, export)
+    assert "deletes itself in 5.0 days" in server.log()
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_more_partitions_than_a_load_takes_are_several_loads(make_server, bigquery, connections):
+    """An hourly table, and events of 5,000 hours: no good row is refused."""
+    server = make_server(*bigquery.args)
+    export = export_to(server, bigquery, config={"connections": connections})
+    send(server, event(event="first"))
+    deliver(server, export)
+    bigquery.table_resource()["timePartitioning"] = {"type": "HOUR", "field": "timestamp"}
+    events = [event(timestamp=days_ago(i / 24)) for i in range(5000)]
+    ids = set()
+    for i in range(0, 5000, 1000):
+        ids |= send(server, *events[i:i + 1000])
+    run = deliver(server, export)[0]
+    assert run["account"]["rejected"] == 0 and run["account"]["balanced"]
+    found = [r["uuid"] for r in bigquery.rows() if r["event"] != "first"]
+    assert sorted(found) == sorted(ids)
+    assert server.stop() == 0
+
+
 def test_rows_that_only_bigquery_refuses_are_found(server, bigquery):
     """Some named by the load's errors, some not."""
     bigquery.fake.refused_text = "poison"

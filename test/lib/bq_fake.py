@@ -206,9 +206,23 @@ class Table:
         return "expirationTime" in self.resource and int(self.resource["expirationTime"]) / 1000 < time.time()
 
     def partition_of(self, row):
+        """Its first instant."""
         part = self.resource.get("timePartitioning", {})
         value = row.get(part.get("field"))
-        return None if value is None else value // (86_400_000_000 if part["type"] == "DAY" else 3_600_000_000)
+        if value is None:
+            return None
+        if part["type"] in ("DAY", "HOUR"):
+            length = 86_400_000_000 if part["type"] == "DAY" else 3_600_000_000
+            return value // length * length
+        day = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(microseconds=value)
+        month = day.month if part["type"] == "MONTH" else 1
+        return int(datetime.datetime(day.year, month, 1, tzinfo=datetime.timezone.utc).timestamp()) * 1_000_000
+
+    def add(self, rows):
+        """What belongs to a partition that has expired is gone at once: "the partition's time plus this value"."""
+        life = int(self.resource.get("timePartitioning", {}).get("expirationMs", 0)) * 1000
+        now = time.time() * 1e6
+        self.rows += [r for r in rows if not life or (self.partition_of(r) or now) + life > now]
 
 
 class BigQueryFake(GoogleStub):
@@ -305,7 +319,8 @@ class BigQueryFake(GoogleStub):
 
     def dataset_resource(self, name):
         d = self.datasets[name]
-        it = {"kind": "bigquery#dataset", "id": f"{self.project}:{name}", "location": d["location"],
+        more = {"defaultPartitionExpirationMs": str(d["partition_ms"])} if d.get("partition_ms") else {}
+        it = {**more, "kind": "bigquery#dataset", "id": f"{self.project}:{name}", "location": d["location"],
               "datasetReference": {"projectId": self.project, "datasetId": name}}
         if d.get("lifetime_ms"):
             it["defaultTableExpirationMs"] = str(d["lifetime_ms"])
@@ -353,6 +368,10 @@ class BigQueryFake(GoogleStub):
             raise error(400, "invalid", "The field specified for partitioning cannot be found in the schema")
         if "expirationTime" in asked and int(asked["expirationTime"]) / 1000 < time.time():
             raise error(400, "invalid", "expirationTime is in the past")
+        if part and dataset.get("partition_ms"):
+            asked = {**asked, "timePartitioning": {"expirationMs": str(dataset["partition_ms"]), **part}}
+        elif dataset.get("lifetime_ms"):
+            asked = {"expirationTime": str(int(time.time() * 1000) + dataset["lifetime_ms"]), **asked}
         dataset["tables"][name] = Table({"type": "TABLE", "creationTime": str(int(time.time() * 1000)), **asked})
         return Answer(200, self.table_resource(dataset["tables"][name]))
 
@@ -573,7 +592,7 @@ class BigQueryFake(GoogleStub):
         if len(parts) > self.partitions_a_job:
             raise error(400, "quotaExceeded", "Quota exceeded: Your table exceeded quota for Number of partition "
                         "modifications")
-        table.rows += rows if not self.count_only else []
+        table.add(rows if not self.count_only else [])
         job["statistics"]["load"]["outputRows"] = str(len(rows))
 
     def load_line(self, table, line):
@@ -778,7 +797,7 @@ class BigQueryFake(GoogleStub):
             if insert_id is not None and now - table.insert_ids.get(insert_id, -1e9) < self.remember_seconds:
                 continue
             table.insert_ids[insert_id] = now
-            table.rows.append(row)
+            table.add([row])
         answer = {"kind": "bigquery#tableDataInsertAllResponse"}
         if errors:
             answer["insertErrors"] = errors

@@ -208,6 +208,8 @@ static enum tr_rc add_row(struct piece *p, size_t row, struct tr_err *err)
 
     if (wrote == BQ_ROW_FULL)
         return tr_fail_oom(err);
+    if (wrote == BQ_ROW_TOO_WIDE)
+        return bq_too_wide(err);
     if (wrote == BQ_ROW_REJECTED) {
         bq_reject(p->l, p->b, row, reason);
         return TR_OK;

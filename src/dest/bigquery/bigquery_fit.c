@@ -187,6 +187,7 @@ static void find_partition(const struct bq_table *t, struct bq_fit *fit)
 {
     fit->partition = -1;
     fit->by = t->partition;
+    fit->life_us = t->partition_life_us;
     for (size_t i = 0; i < fit->n && t->partition != BQ_NOT_BY_COLUMN; i++)
         if (strcasecmp(fit->col[i].to->name, t->partition_column) == 0 &&
             fit->schema->columns[fit->col[i].column].type == TR_TYPE_TIME)

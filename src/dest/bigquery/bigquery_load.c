@@ -42,6 +42,14 @@ void bq_reject(struct bq_load *l, const struct tr_batch *b, size_t row, const ch
         l->spec.rejects->reject(l->spec.rejects, b, row, reason);
 }
 
+enum tr_rc bq_too_wide(struct tr_err *err)
+{
+    return tr_fail(err, TR_TRANSIENT, tr_dest_too_wide, NULL,
+                   "its rows are of more than %d partitions: BigQuery does not write more in one "
+                   "load",
+                   BQ_PARTITIONS_A_JOB);
+}
+
 /* ---- the upload ---- */
 
 static bool is_merged(const struct bq_load *l)
@@ -162,6 +170,8 @@ static enum tr_rc write_row(struct bq_load *l, const struct tr_batch *b, size_t 
     switch (bq_row_add(&l->rows, b, i, &l->out, reason)) {
     case BQ_ROW_FULL:
         return tr_fail_oom(err);
+    case BQ_ROW_TOO_WIDE:
+        return bq_too_wide(err);
     case BQ_ROW_REJECTED:
         bq_reject(l, b, i, reason);
         return TR_OK;

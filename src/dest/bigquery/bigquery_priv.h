@@ -188,7 +188,7 @@ struct bq_column {
     int64_t max_length, precision, scale; /* 0: none */
 };
 
-enum bq_partition { BQ_NOT_BY_COLUMN, BQ_BY_DAY, BQ_BY_HOUR };
+enum bq_partition { BQ_NOT_BY_COLUMN, BQ_BY_DAY, BQ_BY_HOUR, BQ_BY_MONTH, BQ_BY_YEAR };
 
 struct bq_table {
     char kind[32];      /* "TABLE", "VIEW", .. */
@@ -196,6 +196,8 @@ struct bq_table {
     bool is_ours;       /* made by this program, to last some hours */
     enum bq_partition partition;
     char partition_column[BQ_NAME_BYTES + 1];
+    int64_t partition_life_us; /* BigQuery deletes a partition so long after its start; 0: never */
+    int64_t expires_us;        /* when the table deletes itself; 0: never */
     bool requires_filter;
     struct bq_column *columns;
     size_t n;
@@ -300,6 +302,7 @@ struct bq_fit {
     int uuid;      /* index into col of the model's first key column, or -1 */
     int partition; /* index into col of the column that says which partition, or -1 */
     enum bq_partition by;
+    int64_t life_us; /* of a partition; 0: for ever */
 };
 
 /* What a column of the model becomes in a table that is made. */
@@ -335,6 +338,7 @@ struct bq_rows {
     struct tr_buf prefixes; /* '{"uuid":' ',"event":' .. back to back */
     size_t prefix_end[TR_BATCH_COLUMNS];
     int64_t days_past, days_future;
+    int64_t now_us; /* what has no partition any more at this instant is rejected */
     int64_t *parts;
     uint8_t *used;
     size_t n_parts;
@@ -345,9 +349,10 @@ TR_MUST_USE enum tr_rc bq_rows_init(struct bq_rows *r, const struct bq_fit *fit,
 void bq_rows_fini(struct bq_rows *r);
 
 enum { BQ_REASON = 256 };
-enum bq_row { BQ_ROW_WROTE, BQ_ROW_REPAIRED, BQ_ROW_REJECTED, BQ_ROW_FULL };
+/* TOO_WIDE: its partition would be one more than a load can have. */
+enum bq_row { BQ_ROW_WROTE, BQ_ROW_REPAIRED, BQ_ROW_REJECTED, BQ_ROW_FULL, BQ_ROW_TOO_WIDE };
 
-/* Appends row i as a line; REJECTED and FULL leave out as it was, reason says why. */
+/* Appends row i as a line; the others leave out as it was, reason says why it is REJECTED. */
 enum bq_row bq_row_add(struct bq_rows *r, const struct tr_batch *b, size_t i, struct tr_buf *out,
                        char reason[BQ_REASON]);
 
@@ -432,7 +437,7 @@ static inline struct tr_str bq_answer(const struct bq_dest *d)
 
 /* Reads where the dataset is. */
 TR_MUST_USE enum tr_rc bq_dataset_read(const struct tr_ctx *cx, struct bq_dest *d,
-                                       struct tr_notice_sink *notices, struct tr_err *err);
+                                       struct tr_err *err);
 void bq_table_url(struct bq_dest *d, const char *table);
 /* Into ret (to be released), *ret_found false when there is none. */
 TR_MUST_USE enum tr_rc bq_table_read(const struct tr_ctx *cx, struct bq_dest *d, const char *table,
@@ -555,6 +560,7 @@ enum tr_rc bq_load_begin(const struct tr_ctx *cx, struct tr_dest *dest,
 /* careful: finds the bad rows of a batch, hands the good ones to l->gzip. */
 TR_MUST_USE enum tr_rc bq_careful_rows(struct bq_load *l, const struct tr_batch *b,
                                        struct tr_err *err);
+enum tr_rc bq_too_wide(struct tr_err *err);
 void bq_reject(struct bq_load *l, const struct tr_batch *b, size_t row, const char *reason);
 
 /* ---- streams ---- */

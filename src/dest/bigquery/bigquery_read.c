@@ -224,6 +224,16 @@ static enum tr_rc read_columns(const json_t *fields, struct bq_table *ret, struc
     return TR_OK;
 }
 
+static const struct {
+    const char *name;
+    enum bq_partition by;
+} partitions[] = {
+    { "DAY", BQ_BY_DAY },
+    { "HOUR", BQ_BY_HOUR },
+    { "MONTH", BQ_BY_MONTH },
+    { "YEAR", BQ_BY_YEAR },
+};
+
 static enum bq_partition read_partition(const json_t *j, struct bq_table *ret)
 {
     const json_t *time = json_object_get(j, "timePartitioning");
@@ -231,12 +241,14 @@ static enum bq_partition read_partition(const json_t *j, struct bq_table *ret)
 
     ret->requires_filter = json_is_true(json_object_get(j, "requirePartitionFilter")) ||
                            json_is_true(json_object_get(time, "requirePartitionFilter"));
+    ret->partition_life_us = (int64_t)count_of(time, "expirationMs") * TR_US_PER_MS;
     copy_text(ret->partition_column, sizeof(ret->partition_column), time, "field");
     if (ret->partition_column[0] == '\0') /* by the time of loading: rows have no say */
         return BQ_NOT_BY_COLUMN;
-    if (strcmp(type, "DAY") == 0)
-        return BQ_BY_DAY;
-    return strcmp(type, "HOUR") == 0 ? BQ_BY_HOUR : BQ_NOT_BY_COLUMN;
+    for (size_t i = 0; i < sizeof(partitions) / sizeof(partitions[0]); i++)
+        if (strcmp(partitions[i].name, type) == 0)
+            return partitions[i].by;
+    return BQ_NOT_BY_COLUMN;
 }
 
 enum tr_rc bq_read_table(struct tr_str body, struct bq_table *ret, struct tr_err *err)
@@ -247,6 +259,7 @@ enum tr_rc bq_read_table(struct tr_str body, struct bq_table *ret, struct tr_err
     if (j == NULL || !json_is_object(json_object_get(j, "tableReference")))
         return bad_answer(err, "table");
     copy_text(ret->kind, sizeof(ret->kind), j, "type");
+    ret->expires_us = number_of(j, "expirationTime") * TR_US_PER_MS;
     ret->created_us = number_of(j, "creationTime") * TR_US_PER_MS;
     ret->is_ours = text_of(json_object_get(j, "labels"), BQ_LABEL_WHAT)[0] != '\0';
     ret->partition = read_partition(j, ret);

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "dest/bigquery/bigquery_priv.h"
 #include "encode/json_put.h"
+#include "os/clock.h"
 
 /* Beyond them a JSON number may be read as a double on its way ("Load JSON data", BigQuery
  * documentation): then as a string. */
@@ -37,25 +38,48 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
+/* The first instant of the partition that holds t. */
+static int64_t partition_start(enum bq_partition by, int64_t t)
+{
+    int64_t length = by == BQ_BY_HOUR ? TR_US_PER_HOUR : TR_US_PER_DAY;
+
+    if (by == BQ_BY_MONTH || by == BQ_BY_YEAR) {
+        struct tr_civil c;
+        tr_civil_from_time(t, &c);
+        c = (struct tr_civil){ .year = c.year, .month = by == BQ_BY_YEAR ? 1 : c.month, .day = 1 };
+        return tr_time_from_civil(&c);
+    }
+    return floor_div(t, length) * length;
+}
+
+static bool is_by_days(enum bq_partition by)
+{
+    return by == BQ_BY_DAY || by == BQ_BY_HOUR;
+}
+
 /* NULL, or why the row's partition is none that it may have. */
-static const char *check_partition(struct bq_rows *r, const struct tr_batch *b, size_t i)
+static const char *check_partition(struct bq_rows *r, const struct tr_batch *b, size_t i,
+                                   bool *ret_too_wide)
 {
     const struct bq_fit *fit = r->fit;
 
     if (fit->partition < 0)
         return NULL;
     int64_t t = b->col[fit->col[fit->partition].column].i64[i];
-    if (t == TR_NULL_INT) /* has a partition of its own */
+    if (t == TR_NULL_INT || t < TR_TIME_MIN ||
+        t > TR_TIME_MAX) /* has none of its own; no instant */
         return NULL;
-    int64_t length = fit->by == BQ_BY_HOUR ? TR_US_PER_HOUR : TR_US_PER_DAY;
     int64_t ahead = floor_div(t, TR_US_PER_DAY) - floor_div(b->inserted_at[i], TR_US_PER_DAY);
+    int64_t start = partition_start(fit->by, t);
 
-    if (ahead > r->days_future)
+    if (is_by_days(fit->by) && ahead > r->days_future)
         return "its partition is too far in the future (days_future): a clock that is wrong?";
-    if (-ahead > r->days_past)
+    if (is_by_days(fit->by) && -ahead > r->days_past)
         return "its partition is too far in the past (days_past): a clock that is wrong?";
-    if (!r->streamed && !has_room(r, floor_div(t, length)))
-        return "BigQuery writes at most 4,000 partitions in one load";
+    if (fit->life_us != 0 && start <= r->now_us - fit->life_us)
+        return "the table does not keep partitions for so long (partition expiration): BigQuery "
+               "would delete the row at once";
+    *ret_too_wide = !r->streamed && !has_room(r, start);
     return NULL;
 }
 
@@ -223,7 +247,9 @@ void bq_rows_fini(struct bq_rows *r)
 enum tr_rc bq_rows_init(struct bq_rows *r, const struct bq_fit *fit, int64_t days_past,
                         int64_t days_future, struct tr_err *err)
 {
-    *r = (struct bq_rows){ .fit = fit, .days_past = days_past, .days_future = days_future };
+    *r = (struct bq_rows){
+        .fit = fit, .days_past = days_past, .days_future = days_future, .now_us = tr_clock_wall_us()
+    };
     tr_buf_init(&r->prefixes, PREFIXES_MAX);
     tr_buf_init(&r->json, JSON_MAX);
     for (size_t k = 0; k < fit->n; k++) {
@@ -290,9 +316,11 @@ enum bq_row bq_row_add(struct bq_rows *r, const struct tr_batch *b, size_t i, st
 {
     size_t start = out->n;
     const char *column = NULL;
-    bool repaired = false;
+    bool repaired = false, too_wide = false;
 
-    const char *why = check_partition(r, b, i);
+    const char *why = check_partition(r, b, i, &too_wide);
+    if (too_wide)
+        return BQ_ROW_TOO_WIDE;
     if (why == NULL)
         why = put_columns(r, b, i, out, &repaired, &column);
     if (out->failed) {

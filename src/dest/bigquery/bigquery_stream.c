@@ -335,6 +335,7 @@ static enum tr_rc write_row(struct stream *s, const struct tr_batch *b, size_t i
     *h = (struct held){ .at = s->text.n };
     bq_write_insert_row(&s->text, &b->col[TR_EVENT_UUID].uuid[i]);
     switch (bq_row_add(&s->rows, b, i, &s->text, reason)) {
+    case BQ_ROW_TOO_WIDE: /* there is no such limit */
     case BQ_ROW_FULL:
         return tr_fail_oom(err);
     case BQ_ROW_REJECTED:

@@ -11,8 +11,7 @@
 
 /* ---- the dataset ---- */
 
-enum tr_rc bq_dataset_read(const struct tr_ctx *cx, struct bq_dest *d,
-                           struct tr_notice_sink *notices, struct tr_err *err)
+enum tr_rc bq_dataset_read(const struct tr_ctx *cx, struct bq_dest *d, struct tr_err *err)
 {
     struct bq_class class;
     struct bq_dataset set;
@@ -25,14 +24,6 @@ enum tr_rc bq_dataset_read(const struct tr_ctx *cx, struct bq_dest *d,
     if (rc != TR_OK)
         return tr_wrap(err, "read dataset %s:%.100s", d->place.project, d->place.dataset);
     memcpy(d->place.location, set.location, sizeof(set.location));
-    if (set.table_lifetime_us != 0 && notices != NULL) {
-        char text[160];
-        (void)snprintf(text, sizeof(text),
-                       "the dataset gives new tables an end: one that is made now is deleted after "
-                       "%lld days",
-                       (long long)(set.table_lifetime_us / TR_US_PER_DAY));
-        notices->notice(notices, text);
-    }
     return TR_OK;
 }
 
@@ -187,6 +178,26 @@ static enum tr_rc keep_projection(struct bq_dest *d, const struct tr_projection 
     return TR_OK;
 }
 
+static void notice_life(const struct bq_table *t, struct tr_notice_sink *notices)
+{
+    char text[200];
+
+    if (notices != NULL && t->partition_life_us != 0) {
+        (void)snprintf(
+            text, sizeof(text),
+            "the table keeps its partitions for %.6g days: older rows are rejected, since "
+            "BigQuery would delete them at once",
+            (double)t->partition_life_us / (double)TR_US_PER_DAY);
+        notices->notice(notices, text);
+    }
+    if (notices != NULL && t->expires_us != 0) {
+        (void)snprintf(text, sizeof(text),
+                       "the table deletes itself in %.1f days, with all its rows",
+                       (double)(t->expires_us - tr_clock_wall_us()) / (double)TR_US_PER_DAY);
+        notices->notice(notices, text);
+    }
+}
+
 static void notice_quota(const struct bq_dest *d, struct tr_notice_sink *notices)
 {
     uint64_t n = bq_quota_today(&d->place, tr_clock_wall_us());
@@ -211,7 +222,7 @@ enum tr_rc bq_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     if (rc == TR_OK)
         rc = tr_google_owner_check(cx, d->http, &d->who, err);
     if (rc == TR_OK)
-        rc = bq_dataset_read(cx, d, notices, err);
+        rc = bq_dataset_read(cx, d, err);
     if (rc == TR_OK)
         rc = read_or_make(cx, d, notices, err);
     if (rc == TR_OK)
@@ -219,6 +230,7 @@ enum tr_rc bq_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     if (rc != TR_OK)
         return rc;
     notice_quota(d, notices);
+    notice_life(&d->table, notices);
     d->prepared = true;
     *ret_used = 0;
     for (size_t i = 0; i < d->fit.n; i++)

@@ -86,7 +86,7 @@ static enum tr_rc check_project_of_stream(const struct tr_ctx *cx, struct bq_des
     static const char *const of_project[] = { "bigquery.no_project", "bigquery.api_disabled",
                                               "bigquery.blocked", "bigquery.billing" };
     struct tr_err why = { 0 };
-    enum tr_rc rc = bq_dataset_read(cx, d, NULL, &why);
+    enum tr_rc rc = bq_dataset_read(cx, d, &why);
     bool passes = rc == TR_REFUSED;
 
     for (size_t i = 0; i < sizeof(of_project) / sizeof(of_project[0]); i++)
@@ -311,7 +311,7 @@ static enum tr_rc act(const struct tr_ctx *cx, struct bq_dest *d, const struct t
         return rc;
     if (step == STEP_PROJECT)
         return put == stream_row ? check_project_of_stream(cx, d, err) : check_project(cx, d, err);
-    rc = bq_dataset_read(cx, d, NULL, err);
+    rc = bq_dataset_read(cx, d, err);
     if (rc != TR_OK || step == STEP_DATASET)
         return rc;
     return step == STEP_TABLE ? check_table(cx, d, p, err) : check_load(cx, d, p, put, err);

@@ -297,16 +297,42 @@ static void a_load_has_at_most_four_thousand_partitions(void **state)
     partition_by(BQ_BY_DAY, 36500, 0);
     for (int64_t i = 0; i < 4000; i++)
         assert_int_equal(at(NOON - i * TR_US_PER_DAY), BQ_ROW_WROTE);
-    assert_int_equal(at(NOON - 4000 * TR_US_PER_DAY), BQ_ROW_REJECTED);
-    assert_non_null(strstr(reason, "4,000"));
+    assert_int_equal(at(NOON - 4000 * TR_US_PER_DAY), BQ_ROW_TOO_WIDE);
+    assert_int_equal(out.n, 0);
     for (int64_t i = 0; i < 4000; i++) /* those it has already are no further ones */
         assert_int_equal(at(NOON - i * TR_US_PER_DAY + 1), BQ_ROW_WROTE);
     bq_rows_fini(&rows);
     partition_by(BQ_BY_HOUR, 36500, 0);
     for (int64_t i = 0; i < 4000; i++)
         assert_int_equal(at(NOON - i * TR_US_PER_HOUR), BQ_ROW_WROTE);
-    assert_int_equal(at(NOON - 4000 * TR_US_PER_HOUR), BQ_ROW_REJECTED);
+    assert_int_equal(at(NOON - 4000 * TR_US_PER_HOUR), BQ_ROW_TOO_WIDE);
     bq_rows_fini(&rows);
+}
+
+/* A partition lasts so long from its first instant. */
+static void what_a_partition_would_not_outlive_is_rejected(void **state)
+{
+    static const struct {
+        enum bq_partition by;
+        int64_t start; /* of the partition that holds NOON */
+    } cases[] = {
+        { BQ_BY_HOUR, NOON },
+        { BQ_BY_DAY, INT64_C(1795219200000000) },   /* 2026-11-21 */
+        { BQ_BY_MONTH, INT64_C(1793491200000000) }, /* 2026-11-01 */
+        { BQ_BY_YEAR, INT64_C(1767225600000000) },  /* 2026-01-01 */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        partition_by(cases[i].by, 36500, 36500);
+        fit.life_us = 7 * TR_US_PER_DAY;
+        rows.now_us = cases[i].start + fit.life_us - 1;
+        assert_int_equal(at(NOON), BQ_ROW_WROTE);
+        rows.now_us++;
+        assert_int_equal(at(NOON), BQ_ROW_REJECTED);
+        assert_non_null(strstr(reason, "expiration"));
+        bq_rows_fini(&rows);
+    }
 }
 
 /* A stream takes a value of type JSON as its text. */
@@ -383,6 +409,7 @@ int main(void)
         CASE(instants_out_of_the_calendar_are_rejected),
         CASE(a_full_buffer_is_no_verdict),
         CASE(a_partition_far_off_is_rejected),
+        CASE(what_a_partition_would_not_outlive_is_rejected),
         CASE(a_load_has_at_most_four_thousand_partitions),
     };
 
