@@ -38,7 +38,9 @@ enum tr_rc tr_google_write_assertion(const struct tr_google_key *k, const char *
     tr_buf_z(&claims, ",\"scope\":");
     tr_buf_json_str(&claims, tr_str_of(scope));
     tr_buf_z(&claims, ",\"aud\":");
-    tr_buf_json_str(&claims, tr_str_of(k->token_uri));
+    /* Google's address, whatever way leads there (a private endpoint, a proxy): so do its own
+     * clients (google-auth, service_account.py), and anything else fails the "audience check". */
+    tr_buf_json_str(&claims, TR_STR(TR_GOOGLE_TOKEN_URI));
     tr_buf_printf(&claims, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}", now_s,
                   now_s + TR_GOOGLE_LIFETIME_S);
     tr_buf_z(out, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=");
@@ -128,6 +130,10 @@ static const struct {
 } token_rules[] = {
     { "invalid_grant", "short-lived token", TR_REFUSED, "google.clock_skew", NULL },
     { "invalid_grant", "iat and exp", TR_REFUSED, "google.clock_skew", NULL },
+    { "invalid_grant", "audience", TR_REFUSED, "google.audience",
+      "the key is good, but token_uri leads to a place that is not Google's token endpoint: leave "
+      "it "
+      "as it is in the key file" },
     { "invalid_grant", "account not found", TR_REFUSED, "google.no_account",
       "the service account was deleted or its e-mail is wrong: make a new key of one that exists" },
     { "invalid_grant", "Signature", TR_REFUSED, "google.key_refused",

@@ -284,9 +284,9 @@ class GoogleStub:
         except InvalidSignature:
             raise Answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}) from None
         now = time.time() + self.clock_skew
-        # Google's client writes Google's address whatever the key file says.
-        if said.get("aud") not in (self.url + "/token", "https://oauth2.googleapis.com/token"):
-            raise Answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT: audience"})
+        # Google's own address, whatever way led here: its client writes that whatever the key file says.
+        if said.get("aud") != "https://oauth2.googleapis.com/token":
+            raise Answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT: Failed audience check."})
         if not (now - 300 < said["iat"] < now + 300 and said["iat"] < said["exp"] <= said["iat"] + 3600):
             raise Answer(400, {"error": "invalid_grant", "error_description":
                                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable "

@@ -2,6 +2,7 @@
  *
  * bigquery.c          the table of functions, open and close
  * bigquery_conf.c     options, what goes beyond their table, the target's text
+ * bigquery_rules.c    the service's sentences, and what they mean (pure)
  * bigquery_class.c    reasons and statuses -> outcome class (pure)
  * bigquery_wire.c     requests (pure)
  * bigquery_read.c     replies (pure)
@@ -92,8 +93,19 @@ struct bq_class {
 /* What an error says. */
 struct bq_said {
     char reason[48];
-    char message[400];
+    char
+        message[2800]; /* the names of project, dataset and table stand in it, and then the right */
 };
+
+/* A sentence of BigQuery (bigquery_rules.c), and what it means. */
+struct bq_rule {
+    int where;            /* 1 << enum bq_where, several */
+    const char *reason;   /* of ErrorProto, or NULL: any */
+    const char *contains; /* in the message, or NULL */
+    struct bq_class class;
+};
+extern const struct bq_rule bq_rules[];
+extern const size_t bq_rules_n;
 
 /* status: of the HTTP answer that held the error; 0 for an error of a job. */
 struct bq_class bq_classify(enum bq_where where, int status, const char *reason,
@@ -205,7 +217,6 @@ struct bq_table {
 
 struct bq_dataset {
     char location[64];
-    int64_t table_lifetime_us; /* of new tables; 0: for ever */
 };
 
 /* The first row of a query's result, of numbers. */

@@ -174,7 +174,6 @@ enum tr_rc bq_read_dataset(struct tr_str body, struct bq_dataset *ret, struct tr
 
     *ret = (struct bq_dataset){ 0 };
     copy_text(ret->location, sizeof(ret->location), j, "location");
-    ret->table_lifetime_us = number_of(j, "defaultTableExpirationMs") * TR_US_PER_MS;
     return ret->location[0] == '\0' ? bad_answer(err, "location of the dataset") : TR_OK;
 }
 

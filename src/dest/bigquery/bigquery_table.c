@@ -178,16 +178,15 @@ static enum tr_rc keep_projection(struct bq_dest *d, const struct tr_projection 
     return TR_OK;
 }
 
-static void notice_life(const struct bq_table *t, struct tr_notice_sink *notices)
+static void notice_life(const struct bq_table *t, bool of_rows, struct tr_notice_sink *notices)
 {
     char text[200];
 
     if (notices != NULL && t->partition_life_us != 0) {
         (void)snprintf(
-            text, sizeof(text),
-            "the table keeps its partitions for %.6g days: older rows are rejected, since "
-            "BigQuery would delete them at once",
-            (double)t->partition_life_us / (double)TR_US_PER_DAY);
+            text, sizeof(text), "the table keeps its partitions for %.6g days%s",
+            (double)t->partition_life_us / (double)TR_US_PER_DAY,
+            of_rows ? ": older rows are rejected, since BigQuery would delete them at once" : "");
         notices->notice(notices, text);
     }
     if (notices != NULL && t->expires_us != 0) {
@@ -230,7 +229,7 @@ enum tr_rc bq_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     if (rc != TR_OK)
         return rc;
     notice_quota(d, notices);
-    notice_life(&d->table, notices);
+    notice_life(&d->table, d->fit.partition >= 0, notices);
     d->prepared = true;
     *ret_used = 0;
     for (size_t i = 0; i < d->fit.n; i++)

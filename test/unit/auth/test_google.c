@@ -152,6 +152,28 @@ static void an_assertion_says_who_what_for_and_when(void **state)
     tr_buf_fini(&want);
 }
 
+/* A private endpoint is a way to Google, not somebody else. */
+static void an_assertion_is_for_google_whichever_way_it_goes(void **state)
+{
+    struct tr_google_key k = { 0 };
+    struct tr_err err = { 0 };
+    struct tr_buf here, there;
+
+    (void)state;
+    tr_buf_init(&here, 8192);
+    tr_buf_init(&there, 8192);
+    assert_int_equal(parse(NULL, NULL, &k, &err), TR_OK);
+    assert_int_equal(tr_google_write_assertion(&k, "https://scope", NOW, &here, &err), TR_OK);
+    tr_google_key_fini(&k);
+    assert_int_equal(parse("token_uri", "https://oauth2-psc.p.googleapis.com/token", &k, &err),
+                     TR_OK);
+    assert_int_equal(tr_google_write_assertion(&k, "https://scope", NOW, &there, &err), TR_OK);
+    tr_google_key_fini(&k);
+    assert_true(tr_str_eq(tr_buf_view(&here), tr_buf_view(&there)));
+    tr_buf_fini(&here);
+    tr_buf_fini(&there);
+}
+
 /* ---- answers ---- */
 
 static const struct token_case {
@@ -188,6 +210,11 @@ static const struct token_case {
     { "a deleted key", 400,
       "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature.\"}", "",
       TR_REFUSED, "google.key_refused", "Invalid JWT Signature", 0 },
+    { "an audience that is not Google's", 400,
+      "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT: Failed audience check. "
+      "The "
+      "right audience is https://oauth2.googleapis.com/token\"}",
+      "", TR_REFUSED, "google.audience", "audience", 0 },
     { "a deleted account", 400,
       "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid grant: account not found\"}",
       "", TR_REFUSED, "google.no_account", NULL, 0 },
@@ -420,6 +447,7 @@ int main(void)
         cmocka_unit_test(refuses_files_that_are_no_keys),
         cmocka_unit_test(a_key_leads_to_google_only),
         cmocka_unit_test(an_assertion_says_who_what_for_and_when),
+        cmocka_unit_test(an_assertion_is_for_google_whichever_way_it_goes),
         cmocka_unit_test(reads_answers_of_the_token_service),
         cmocka_unit_test(reads_answers_of_the_credentials_service),
         cmocka_unit_test(the_description_must_hold_the_whole_token),

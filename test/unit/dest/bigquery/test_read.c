@@ -129,12 +129,6 @@ static void reads_datasets_and_tables(void **state)
     (void)state;
     assert_int_equal(bq_read_dataset(TR_STR("{\"location\":\"europe-west3\"}"), &set, &err), TR_OK);
     assert_string_equal(set.location, "europe-west3");
-    assert_int_equal(set.table_lifetime_us, 0);
-    assert_int_equal(bq_read_dataset(TR_STR("{\"location\":\"US\",\"defaultTableExpirationMs\":"
-                                            "\"5184000000\"}"),
-                                     &set, &err),
-                     TR_OK);
-    assert_int_equal(set.table_lifetime_us, 60 * TR_US_PER_DAY);
     assert_int_equal(bq_read_dataset(TR_STR("{}"), &set, &err), TR_TRANSIENT);
 
     assert_int_equal(
@@ -144,7 +138,9 @@ static void reads_datasets_and_tables(void **state)
                    "\"name\":\"n\",\"type\":\"INT64\"},{\"name\":\"u\",\"type\":\"STRING\","
                    "\"mode\":\"REPEATED\"},{\"name\":\"g\",\"type\":\"GEOGRAPHY\","
                    "\"defaultValueExpression\":\"x\"}]},\"timePartitioning\":{\"type\":\"DAY\","
-                   "\"field\":\"timestamp\"},\"requirePartitionFilter\":true,\"labels\":{"
+                   "\"field\":\"timestamp\",\"expirationMs\":\"86400000\"},\"expirationTime\":"
+                   "\"1795262400000\",\"creationTime\":\"1795262300000\","
+                   "\"requirePartitionFilter\":true,\"labels\":{"
                    "\"tailrace\":\"test\"}}"),
             &t, &err),
         TR_OK);
@@ -153,6 +149,9 @@ static void reads_datasets_and_tables(void **state)
     assert_true(t.is_ours && t.requires_filter);
     assert_int_equal(t.partition, BQ_BY_DAY);
     assert_string_equal(t.partition_column, "timestamp");
+    assert_int_equal(t.partition_life_us, TR_US_PER_DAY);
+    assert_int_equal(t.expires_us, INT64_C(1795262400000000));
+    assert_int_equal(t.created_us, INT64_C(1795262300000000));
     assert_true(t.columns[0].is_required);
     assert_int_equal(t.columns[0].max_length, 36);
     assert_int_equal(t.columns[1].type, BQ_INTEGER);
@@ -171,7 +170,7 @@ static void reads_datasets_and_tables(void **state)
                                           "\"MONTH\",\"field\":\"t\"}}"),
                                    &t, &err),
                      TR_OK);
-    assert_int_equal(t.partition, BQ_NOT_BY_COLUMN);
+    assert_int_equal(t.partition, BQ_BY_MONTH);
     bq_table_fini(&t);
     assert_int_equal(bq_read_table(TR_STR("{}"), &t, &err), TR_TRANSIENT);
     bq_table_fini(&t);
