@@ -10,7 +10,7 @@
 struct app_options {
     const char *data, *listen, *trusted_proxies, *log_level;
     const char *egress, *allow_hosts, *iam_hosts, *google_identity;
-    int64_t loops, workers, live_workers, api_workers;
+    int64_t loops, workers, waiting, live_workers, api_workers;
     int64_t max_connections, max_header_bytes, drain_bytes;
     int64_t body_budget, inline_body_bytes, queue_bytes;
     int64_t max_batch_bytes, max_event_bytes, max_api_body_bytes;

@@ -183,6 +183,7 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
     struct tr_engine_options o = {
         .delivery = &a->delivery,
         .workers = (int)a->o.workers,
+        .waiting = (int)a->o.waiting,
         .live_workers = (int)a->o.live_workers,
         .lease_us = a->o.lease_us,
     };

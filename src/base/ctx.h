@@ -11,6 +11,9 @@
 struct tr_ctx {
     int64_t deadline_us;          /* boot-time clock (tr_clock_boot_us); INT64_MAX: none */
     const atomic_bool *cancelled; /* may be NULL */
+    /* Where delivery notes (boot clock) that it goes on; may be NULL. Whoever started the attempt
+     * tells by it work from waiting for somebody else. */
+    _Atomic int64_t *alive_at;
 };
 
 static inline bool tr_ctx_cancelled(const struct tr_ctx *cx)

@@ -85,6 +85,7 @@ static bool told_to_stop(struct lane *l, struct tr_err *err)
 {
     struct job *j = l->job;
 
+    delivery_alive(j->cx);
     if (tr_ctx_cancelled(j->cx)) {
         (void)tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
         return true;

@@ -94,6 +94,7 @@ static inline struct tr_key job_key(const struct job *j, struct tr_range range)
     return delivery_key(j->d, j->export, j->run->generation, range);
 }
 /* cx with a deadline at most limit_s from now: no single call may hang for ever. */
+void delivery_alive(const struct tr_ctx *cx); /* notes that the attempt goes on */
 struct tr_ctx delivery_call(const struct tr_ctx *cx, int64_t limit_s);
 enum {
     DELIVERY_OPEN_S = 60,

@@ -4,6 +4,9 @@
  * downtime in few runs), expands backfills into runs, claims due runs, waits until their interval
  * is closed at the source, calls delivery, applies the retry policy and finishes runs in meta.
  *
+ * A run that waits for its destination takes no place from those that work. Of exports whose last
+ * attempt did not end well as many again may work and wait, apart from the others.
+ *
  * Runs of exports in real time begin with their interval, a minute, and are carried through in
  * steps while it goes on; each has a worker of its own, which mostly waits.
  */
@@ -14,8 +17,9 @@
 
 struct tr_engine_options {
     const struct tr_delivery *delivery;
-    int workers;            /* runs at once; default 4 */
-    int live_workers;       /* exports in real time that are served at once; default 32 */
+    int workers;            /* runs at work at once; default 4 */
+    int waiting;            /* and as many more that only wait for their destination; default 128 */
+    int live_workers;       /* exports in real time that are served at once; default 256 */
     int64_t lease_us;       /* default 60 s */
     int catch_up_intervals; /* most intervals that one catch-up run covers; default: all missed ones
                                that fit into 1 day, or one interval where that is longer */

@@ -75,6 +75,16 @@ struct tr_orphan {
     struct tr_chunk chunk;
 };
 
+/* Which due runs a worker may have. An export is doubtful until an attempt at one of its runs has
+ * ended well, and again from an attempt that failed until one ends well. */
+enum tr_claim {
+    TR_CLAIM_ALL = 0, /* that are not in real time */
+    TR_CLAIM_LIVE = 1 << 0,
+    TR_CLAIM_NO_SOUND = 1 << 1,
+    TR_CLAIM_NO_DOUBTFUL = 1 << 2,
+    TR_CLAIM_NO_BACKFILL = 1 << 3,
+};
+
 struct tr_meta {
     const struct tr_meta_ops *ops;
 };
@@ -149,10 +159,10 @@ struct tr_meta_ops {
      * next_attempt_at <= now, RUNNING whose lease ran out), raises fence and attempts, sets
      * RUNNING. Runs of paused exports are left alone unless they belong to a backfill; of the
      * scheduled runs of an export only one is at work at a time; exports with few runs at work come
-     * before those with many. live: only runs that are, otherwise only runs that are not. Runs that
-     * were asked to stop and whose worker is gone become CANCELLED. *ret_found false: none; then
-     * *ret_next says when the next one falls due (INT64_MAX: never). */
-    TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, bool live,
+     * before those with many, sound ones before doubtful ones. which: a set of enum tr_claim. Runs
+     * that were asked to stop and whose worker is gone become CANCELLED. *ret_found false: none;
+     * then *ret_next says when the next one falls due (INT64_MAX: never). */
+    TR_MUST_USE enum tr_rc (*run_claim)(struct tr_meta *, const char *worker, uint32_t which,
                                         int64_t now, int64_t lease_us, struct tr_run *ret,
                                         bool *ret_found, int64_t *ret_next, struct tr_err *);
     /* Extends the lease; *ret_cancel says whether somebody asked the run to stop. */

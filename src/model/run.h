@@ -41,7 +41,8 @@ struct tr_run {
     uint32_t attempts;
     int64_t fence; /* raised by each claim: a worker whose fence is old may not write */
     bool cancel_asked;
-    bool is_live; /* its export was in real time when it was made: delivered as it goes on */
+    bool is_live;     /* its export was in real time when it was made: delivered as it goes on */
+    bool is_doubtful; /* when claimed: the last attempt of its export did not end well */
     int64_t created_at, started_at, finished_at, next_attempt_at, lease_until;
     int64_t not_before; /* the start jitter */
     struct tr_account account;

@@ -122,7 +122,7 @@ enum tr_rc engine_follow(struct engine *e, struct slot *s, bool *ret_found, int6
     *ret_next = engine_now(e);
     if (s->live != NULL)
         return go_on(e, s, ret_next, err);
-    enum tr_rc rc = work_claim(e, s, &s->live_run, ret_found, ret_next, err);
+    enum tr_rc rc = work_claim(e, s, TR_CLAIM_LIVE, &s->live_run, ret_found, ret_next, err);
     if (rc != TR_OK)
         return rc;
     if (!*ret_found) {

@@ -1,4 +1,8 @@
-/* The threads: one scheduler, one heart, some workers. */
+/* The threads: one scheduler, one heart, some workers.
+ *
+ * Of the workers that are not live, one has the lead: it looks for what is due. When it has found a
+ * run it gives the lead to another, a new one, and carries the run through; then it takes the lead
+ * if nobody has it, or ends. So there are as many of them as there are attempts, and one more. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -8,7 +12,9 @@
 
 enum {
     DEFAULT_WORKERS = 4,
-    DEFAULT_LIVE = 32,
+    DEFAULT_WAITING = 128,
+    DEFAULT_LIVE = 256,
+    ROOM_LOOK_US = 50 * 1000, /* how often it is looked whether there is room by now */
     DEFAULT_LEASE_S = 60,
     LOOK_AGAIN_S = 30, /* at the latest, also when nothing was told */
     AFTER_ERROR_S = 1, /* metadata that cannot be read or written: not at once again */
@@ -120,30 +126,148 @@ static void *scheduler_main(void *arg)
     return NULL;
 }
 
-static void *worker_main(void *arg)
+static void *live_main(void *arg)
 {
     struct slot *s = arg;
     struct engine *e = s->engine;
-    bool *dirty = s->is_live ? &e->live_dirty : &e->runs_dirty;
 
     while (!is_stopping(e)) {
         struct tr_err err = { 0 };
         bool found = false;
         int64_t next = INT64_MAX;
 
-        take_flag(e, dirty);
-        enum tr_rc rc = s->is_live ? engine_follow(e, s, &found, &next, &err)
-                                   : engine_work(e, s, &found, &next, &err);
-        if (rc != TR_OK) {
+        take_flag(e, &e->live_dirty);
+        if (engine_follow(e, s, &found, &next, &err) != TR_OK) {
             say_trouble(e, &err);
             wait_after_error(e);
         } else if (!found) {
-            wait_for(e, dirty, dirty, time_until(e, next));
+            wait_for(e, &e->live_dirty, &e->live_dirty, time_until(e, next));
         } else if (s->live != NULL) {
             wait_to_go_on(e, time_until(e, next));
         }
     }
     engine_unfollow(s);
+    return NULL;
+}
+
+/* ---- workers ---- */
+
+/* Until something is due, some run was made, or there is room for more than which. */
+static void wait_for_work(struct engine *e, uint32_t which, int64_t wait_us)
+{
+    int64_t until = tr_clock_boot_us() + wait_us;
+
+    while (wait_us > 0) {
+        bool full = which != TR_CLAIM_ALL;
+
+        tr_monitor_enter(&e->monitor);
+        bool go_on = !e->stopping && !e->runs_dirty;
+        if (go_on)
+            (void)tr_monitor_wait(&e->monitor,
+                                  full && wait_us > ROOM_LOOK_US ? ROOM_LOOK_US : wait_us);
+        tr_monitor_leave(&e->monitor);
+        if (!go_on || (full && (which & ~engine_claimable(e)) != 0))
+            return;
+        wait_us = until - tr_clock_boot_us();
+    }
+}
+
+/* False: the engine stops. */
+static bool find_work(struct engine *e, struct slot *s, struct tr_run *ret)
+{
+    while (!is_stopping(e)) {
+        struct tr_err err = { 0 };
+        bool found = false;
+        int64_t next = INT64_MAX;
+
+        take_flag(e, &e->runs_dirty);
+        uint32_t which = engine_claimable(e);
+        if (claims_nothing(which)) {
+            wait_for(e, &e->runs_dirty, &e->runs_dirty, ROOM_LOOK_US);
+            continue;
+        }
+        if (work_claim(e, s, which, ret, &found, &next, &err) != TR_OK) {
+            say_trouble(e, &err);
+            wait_after_error(e);
+        } else if (found) {
+            return true;
+        } else {
+            wait_for_work(e, which, time_until(e, next));
+        }
+    }
+    return false;
+}
+
+static void *worker_main(void *arg);
+
+/* Inside the monitor. */
+static struct slot *free_slot(struct engine *e)
+{
+    for (int i = 0; i < e->attempts; i++)
+        if (!e->slots[i].is_running)
+            return &e->slots[i];
+    return NULL;
+}
+
+/* A new worker takes the lead, if nobody has it. Where there can be no more of them, the first that
+ * is done takes it. */
+static void give_lead(struct engine *e)
+{
+    struct tr_err err = { 0 };
+    enum tr_rc rc = TR_OK;
+
+    tr_monitor_enter(&e->monitor);
+    struct slot *s = e->has_lead || e->stopping ? NULL : free_slot(e);
+    if (s != NULL && s->is_started) /* it has left the monitor for the last time */
+        (void)pthread_join(s->thread, NULL);
+    if (s != NULL) {
+        rc = tr_thread_start(&s->thread, "tr-worker", worker_main, s, &err);
+        s->is_started = s->is_running = e->has_lead = rc == TR_OK;
+    }
+    tr_monitor_leave(&e->monitor);
+    if (rc != TR_OK)
+        say_trouble(e, &err);
+}
+
+static void leave_lead(struct engine *e)
+{
+    tr_monitor_enter(&e->monitor);
+    e->has_lead = false;
+    tr_monitor_leave(&e->monitor);
+}
+
+/* After an attempt: what stood behind it is due now. False: the worker ends. */
+static bool take_lead(struct engine *e, struct slot *s)
+{
+    tr_monitor_enter(&e->monitor);
+    bool leads = !e->has_lead && !e->stopping;
+    e->has_lead = e->has_lead || leads;
+    s->is_running = leads;
+    e->runs_dirty = true;
+    tr_monitor_tell(&e->monitor);
+    tr_monitor_leave(&e->monitor);
+    return leads;
+}
+
+static void *worker_main(void *arg)
+{
+    struct slot *s = arg;
+    struct engine *e = s->engine;
+    struct tr_run run;
+
+    do {
+        struct tr_err err = { 0 };
+        bool found = find_work(e, s, &run);
+
+        leave_lead(e);
+        if (!found)
+            continue;
+        give_lead(e);
+        if (work_attempt(e, s, &run, &err) != TR_OK) {
+            say_trouble(e, &err);
+            wait_after_error(e);
+        }
+    } while (take_lead(e, s));
     return NULL;
 }
 
@@ -155,6 +279,7 @@ static void *heart_main(void *arg)
         wait_for(e, &e->beat_now, &e->beat_now, e->lease_us / 3);
         take_flag(e, &e->beat_now);
         engine_beat(e);
+        give_lead(e); /* where no thread could be started, now perhaps */
     }
     return NULL;
 }
@@ -236,6 +361,10 @@ enum tr_rc engine_new(const struct tr_engine_options *o, struct engine **ret, st
     e->workers = o->workers <= 0                   ? DEFAULT_WORKERS
                  : o->workers > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS
                                                    : o->workers;
+    e->waiting = o->waiting <= 0                   ? DEFAULT_WAITING
+                 : o->waiting > ENGINE_MAX_WAITING ? ENGINE_MAX_WAITING
+                                                   : o->waiting;
+    e->attempts = 2 * (e->workers + e->waiting);
     e->live_workers = o->live_workers <= 0                ? DEFAULT_LIVE
                       : o->live_workers > ENGINE_MAX_LIVE ? ENGINE_MAX_LIVE
                                                           : o->live_workers;
@@ -245,9 +374,9 @@ enum tr_rc engine_new(const struct tr_engine_options *o, struct engine **ret, st
         struct slot *s = &e->slots[i];
 
         s->engine = e;
-        s->is_live = i >= e->workers;
+        s->is_live = i >= e->attempts;
         (void)snprintf(s->worker, sizeof(s->worker), s->is_live ? "live-%d" : "worker-%d",
-                       s->is_live ? i - e->workers + 1 : i + 1);
+                       s->is_live ? i - e->attempts + 1 : i + 1);
     }
     *ret = e;
     return TR_OK;
@@ -272,12 +401,8 @@ static enum tr_rc start_threads(struct engine *e, struct tr_err *err)
         rc = tr_thread_start(&e->scheduler, "tr-schedule", scheduler_main, e, err);
         e->scheduler_started = rc == TR_OK;
     }
-    for (int i = 0; i < e->workers && rc == TR_OK; i++) {
-        struct slot *s = &e->slots[i];
-
-        rc = tr_thread_start(&s->thread, "tr-worker", worker_main, s, err);
-        s->is_started = rc == TR_OK;
-    }
+    if (rc == TR_OK)
+        give_lead(e);
     return rc;
 }
 
@@ -290,10 +415,10 @@ void engine_need_live(struct engine *e, int exports)
                    exports, e->live_workers);
     e->told_live = exports > e->live_workers;
     while (e->has_threads && e->live_started < exports && e->live_started < e->live_workers) {
-        struct slot *s = &e->slots[e->workers + e->live_started];
+        struct slot *s = &e->slots[e->attempts + e->live_started];
         struct tr_err err = { 0 };
 
-        if (tr_thread_start(&s->thread, "tr-live", worker_main, s, &err) != TR_OK) {
+        if (tr_thread_start(&s->thread, "tr-live", live_main, s, &err) != TR_OK) {
             say_trouble(e, &err);
             return;
         }

@@ -13,7 +13,9 @@
 
 enum {
     ENGINE_MAX_WORKERS = 64,
+    ENGINE_MAX_WAITING = 512,
     ENGINE_MAX_LIVE = 256,
+    ENGINE_MAX_ATTEMPTS = 2 * (ENGINE_MAX_WORKERS + ENGINE_MAX_WAITING),
     ENGINE_PENDING_RUNS = 16, /* scheduled runs of one export that may be open at once; intervals
                                  beyond are caught up in few runs when these have ended */
 };
@@ -26,9 +28,8 @@ struct slot {
     struct engine *engine;
     char worker[32];
     bool is_live; /* for runs in real time */
-    pthread_t thread;
-    bool is_started;
     atomic_bool cancelled;
+    _Atomic int64_t alive_at; /* boot clock: the attempt's last sign of life */
     /* the worker's own; live_run while live is not NULL: */
     struct tr_live *live;
     struct tr_live *kept; /* has ended; its connections may be used again */
@@ -36,7 +37,10 @@ struct slot {
     struct tr_ctx live_cx;
     int64_t began, seen_through, stepped_at; /* boot clock, source's clock, boot clock */
     /* under the monitor: */
-    bool is_busy;
+    pthread_t thread;
+    bool is_started; /* thread must be joined */
+    bool is_running; /* thread has not ended */
+    bool is_busy, is_doubtful, is_backfill;
     enum engine_stop stop;
     struct tr_uuid run_id;
     int64_t fence;
@@ -79,8 +83,10 @@ struct engine {
     bool stopping;
     bool exports_dirty, backfills_dirty, runs_dirty, live_dirty, beat_now;
 
-    int workers, live_workers;
-    struct slot slots[ENGINE_MAX_WORKERS + ENGINE_MAX_LIVE]; /* workers, then live ones */
+    int workers, waiting, live_workers;
+    int attempts; /* slots that are not live: twice those at work and those that wait */
+    struct slot slots[ENGINE_MAX_ATTEMPTS + ENGINE_MAX_LIVE]; /* those, then live ones */
+    bool has_lead;    /* one of the workers looks for what is due; the others work */
     int live_started; /* the scheduler's own: threads of live workers */
     bool has_threads, told_live;
     pthread_t scheduler, heart;
@@ -113,21 +119,29 @@ TR_MUST_USE enum tr_rc engine_expand(struct engine *e, struct tr_err *err);
 
 static inline int engine_slots(const struct engine *e)
 {
-    return e->workers + e->live_workers;
+    return e->attempts + e->live_workers;
 }
 
 /* local.c: as many live workers as there are exports in real time. */
 void engine_need_live(struct engine *e, int exports);
 void engine_runs_made(struct engine *e); /* wakes workers */
 
+/* room.c: what a worker may claim now: a set of enum tr_claim. */
+uint32_t engine_claimable(struct engine *e);
+static inline bool claims_nothing(uint32_t which)
+{
+    return (which & TR_CLAIM_NO_SOUND) != 0 && (which & TR_CLAIM_NO_DOUBTFUL) != 0;
+}
+
 /* worker.c: claims a due run and carries one attempt through. *ret_found false: nothing was due
  * before *ret_next. */
 TR_MUST_USE enum tr_rc engine_work(struct engine *e, struct slot *s, bool *ret_found,
                                    int64_t *ret_next, struct tr_err *err);
 
-/* The steps of engine_work, for live.c: */
-TR_MUST_USE enum tr_rc work_claim(struct engine *e, struct slot *s, struct tr_run *ret,
-                                  bool *ret_found, int64_t *ret_next, struct tr_err *err);
+/* The steps of engine_work, for local.c and live.c. which: a set of enum tr_claim. */
+TR_MUST_USE enum tr_rc work_claim(struct engine *e, struct slot *s, uint32_t which,
+                                  struct tr_run *ret, bool *ret_found, int64_t *ret_next,
+                                  struct tr_err *err);
 /* One attempt at a run that was claimed, and what it came to. */
 TR_MUST_USE enum tr_rc work_attempt(struct engine *e, struct slot *s, struct tr_run *run,
                                     struct tr_err *err);

@@ -31,15 +31,21 @@ enum {
 
 static void slot_begin(struct engine *e, struct slot *s, const struct tr_run *run)
 {
+    static const struct tr_uuid nil;
+
     tr_monitor_enter(&e->monitor);
     s->is_busy = true;
+    s->is_doubtful = run->is_doubtful;
+    s->is_backfill = memcmp(&run->backfill_id, &nil, sizeof(nil)) != 0;
+    atomic_store(&s->alive_at, tr_clock_boot_us());
     s->run_id = run->id;
     s->fence = run->fence;
     s->stop = e->stopping ? ENGINE_SHUTDOWN : run->cancel_asked ? ENGINE_CANCEL : ENGINE_GO;
     atomic_store(&s->cancelled, s->stop != ENGINE_GO);
-    /* There may be more that is due: another worker looks. */
-    *(s->is_live ? &e->live_dirty : &e->runs_dirty) = true;
-    tr_monitor_tell(&e->monitor);
+    if (s->is_live) { /* there may be more that is due: another worker looks */
+        e->live_dirty = true;
+        tr_monitor_tell(&e->monitor);
+    }
     tr_monitor_leave(&e->monitor);
 }
 
@@ -77,7 +83,9 @@ enum tr_rc work_wait_closed(struct engine *e, struct slot *s, int64_t hi, struct
 static enum tr_rc attempt(struct engine *e, struct slot *s, struct tr_run *run,
                           struct tr_attempt *ret, struct tr_err *err)
 {
-    struct tr_ctx cx = { .deadline_us = INT64_MAX, .cancelled = &s->cancelled };
+    struct tr_ctx cx = { .deadline_us = INT64_MAX,
+                         .cancelled = &s->cancelled,
+                         .alive_at = &s->alive_at };
 
     *ret = (struct tr_attempt){ 0 };
     if (atomic_load(&s->cancelled))
@@ -256,12 +264,12 @@ static enum tr_rc finish(struct engine *e, struct tr_run *run, const struct tr_a
     return TR_OK;
 }
 
-enum tr_rc work_claim(struct engine *e, struct slot *s, struct tr_run *ret, bool *ret_found,
-                      int64_t *ret_next, struct tr_err *err)
+enum tr_rc work_claim(struct engine *e, struct slot *s, uint32_t which, struct tr_run *ret,
+                      bool *ret_found, int64_t *ret_next, struct tr_err *err)
 {
     char range[ENGINE_RANGE_TEXT];
-    enum tr_rc rc = e->meta->ops->run_claim(e->meta, s->worker, s->is_live, engine_now(e),
-                                            e->lease_us, ret, ret_found, ret_next, err);
+    enum tr_rc rc = e->meta->ops->run_claim(e->meta, s->worker, which, engine_now(e), e->lease_us,
+                                            ret, ret_found, ret_next, err);
 
     if (rc != TR_OK)
         return tr_wrap(err, "claim a run");
@@ -318,7 +326,7 @@ enum tr_rc engine_work(struct engine *e, struct slot *s, bool *ret_found, int64_
                        struct tr_err *err)
 {
     struct tr_run run;
-    enum tr_rc rc = work_claim(e, s, &run, ret_found, ret_next, err);
+    enum tr_rc rc = work_claim(e, s, TR_CLAIM_ALL, &run, ret_found, ret_next, err);
 
     return rc == TR_OK && *ret_found ? work_attempt(e, s, &run, err) : rc;
 }

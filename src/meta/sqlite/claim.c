@@ -35,30 +35,37 @@ static enum tr_rc end_abandoned(struct meta *m, int64_t now, struct tr_err *err)
 }
 
 /* Which due run is next: of an export with few runs at work before one with many, then the one that
- * fell due first. Of the scheduled runs of an export only one is at work at a time. In real time
- * one is at work for as long as its interval lasts, so it lets an earlier one end first that is
- * tried again. */
-static enum tr_rc choose(struct meta *m, bool live, int64_t now, struct tr_uuid *ret,
-                         bool *ret_found, struct tr_err *err)
+ * fell due first; sound exports before doubtful ones. Of the scheduled runs of an export only one
+ * is at work at a time. In real time one is at work for as long as its interval lasts, so it lets
+ * an earlier one end first that is tried again. */
+static enum tr_rc choose(struct meta *m, uint32_t which, int64_t now, struct tr_uuid *ret,
+                         bool *ret_doubtful, bool *ret_found, struct tr_err *err)
 {
     TR_CLEANUP(sql_close)
     struct sql q = sql_open(
         m, "WITH at_work AS MATERIALIZED (SELECT export_id, count(*) AS n,"
            " sum(backfill_id IS NULL) AS scheduled FROM run WHERE state = 1 AND lease_until > ?1"
            " GROUP BY export_id)"
-           "SELECT r.id FROM run r JOIN export e ON e.id = r.export_id"
+           "SELECT r.id, e.doubtful FROM run r JOIN export e ON e.id = r.export_id"
            " LEFT JOIN at_work w ON w.export_id = r.export_id"
            " WHERE r.due <= ?1 AND r.is_live = ?2 AND NOT e.deleted"
            " AND (r.backfill_id IS NOT NULL OR (NOT e.paused AND coalesce(w.scheduled, 0) = 0))"
            " AND NOT (r.is_live AND EXISTS (SELECT 1 FROM run o WHERE o.due IS NOT NULL"
-           " AND +o.export_id = r.export_id AND o.is_live AND o.lo < r.lo))"
-           " ORDER BY coalesce(w.n, 0), r.due, r.lo, r.id LIMIT 1");
+           " AND o.export_id = r.export_id AND o.is_live = 1 AND o.lo < r.lo))"
+           " AND NOT (?3 AND NOT e.doubtful) AND NOT (?4 AND e.doubtful)"
+           " AND NOT (?5 AND r.backfill_id IS NOT NULL)"
+           " ORDER BY e.doubtful, coalesce(w.n, 0), r.due, r.lo, r.id LIMIT 1");
 
     sql_int(&q, now);
-    sql_int(&q, live);
+    sql_int(&q, (which & TR_CLAIM_LIVE) != 0);
+    sql_int(&q, (which & TR_CLAIM_NO_SOUND) != 0);
+    sql_int(&q, (which & TR_CLAIM_NO_DOUBTFUL) != 0);
+    sql_int(&q, (which & TR_CLAIM_NO_BACKFILL) != 0);
     enum tr_rc rc = sql_next(&q, ret_found, err);
-    if (rc == TR_OK && *ret_found)
+    if (rc == TR_OK && *ret_found) {
         sql_get_id(&q, ret);
+        *ret_doubtful = sql_get_int(&q) != 0;
+    }
     return rc;
 }
 
@@ -94,7 +101,7 @@ static enum tr_rc take(struct meta *m, const struct tr_uuid *id, const char *wor
     return sql_run(&q, err);
 }
 
-enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, bool live, int64_t now,
+enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, uint32_t which, int64_t now,
                           int64_t lease_us, struct tr_run *ret, bool *ret_found, int64_t *ret_next,
                           struct tr_err *err)
 {
@@ -102,15 +109,16 @@ enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, bool live, i
     struct tr_uuid id;
     struct tr_run run;
     bool found = false;
+    bool doubtful = false;
     int64_t next = INT64_MAX;
 
     enum tr_rc rc = tx_write(&tx, meta, err);
     if (rc == TR_OK)
         rc = end_abandoned(tx.m, now, err);
     if (rc == TR_OK)
-        rc = choose(tx.m, live, now, &id, &found, err);
+        rc = choose(tx.m, which, now, &id, &doubtful, &found, err);
     if (rc == TR_OK && !found)
-        rc = next_due(tx.m, live, now, &next, err);
+        rc = next_due(tx.m, (which & TR_CLAIM_LIVE) != 0, now, &next, err);
     if (rc == TR_OK && found)
         rc = take(tx.m, &id, worker, now, lease_us, err);
     if (rc == TR_OK && found)
@@ -118,8 +126,10 @@ enum tr_rc meta_run_claim(struct tr_meta *meta, const char *worker, bool live, i
     rc = tx_commit(&tx, rc, err);
     if (rc != TR_OK)
         return rc;
-    if (found)
+    if (found) {
         *ret = run;
+        ret->is_doubtful = doubtful;
+    }
     *ret_found = found;
     *ret_next = next;
     return TR_OK;

@@ -98,7 +98,15 @@ static const char *const schema_2[] = {
     NULL,
 };
 
-static const char *const *const migrations[] = { schema_1, schema_2 };
+/* An export whose last attempt did not end well takes no place from the others (engine/local). Open
+ * runs are found by their export without passing over those that have ended. */
+static const char *const schema_3[] = {
+    "ALTER TABLE export ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 1",
+    "CREATE INDEX run_open ON run(export_id, is_live, lo, id) WHERE due IS NOT NULL",
+    NULL,
+};
+
+static const char *const *const migrations[] = { schema_1, schema_2, schema_3 };
 
 enum {
     NEWEST = sizeof(migrations) / sizeof(migrations[0]),

@@ -136,6 +136,20 @@ static enum tr_rc write_end(struct meta *m, const struct tr_run *run, int64_t no
     return sql_run(&q, err);
 }
 
+/* Whether the next attempt of the export is expected to go well. */
+static enum tr_rc note_doubt(struct meta *m, const struct tr_run *run, struct tr_err *err)
+{
+    bool bad = run->state == TR_RUN_RETRYING || run->state == TR_RUN_FAILED;
+
+    if (!bad && run->state != TR_RUN_COMPLETED)
+        return TR_OK;
+    TR_CLEANUP(sql_close)
+    struct sql q = sql_open(m, "UPDATE export SET doubtful = ?1 WHERE id = ?2 AND doubtful <> ?1");
+    sql_int(&q, bad);
+    sql_id(&q, &run->export_id);
+    return sql_run(&q, err);
+}
+
 enum tr_rc meta_run_finish(struct tr_meta *meta, const struct tr_run *run, uint64_t target,
                            bool deliver_run, struct tr_err *err)
 {
@@ -157,6 +171,8 @@ enum tr_rc meta_run_finish(struct tr_meta *meta, const struct tr_run *run, uint6
         rc = publish_run(tx.m, run, target, err);
     if (rc == TR_OK)
         rc = write_end(tx.m, run, now, err);
+    if (rc == TR_OK)
+        rc = note_doubt(tx.m, run, err);
     if (rc == TR_OK)
         rc = forget_held(tx.m, run, !completed, err);
     if (rc == TR_OK)

@@ -44,8 +44,8 @@ enum tr_rc meta_run_schedule(struct tr_meta *, struct tr_run *, struct tr_err *)
 enum tr_rc meta_run_backfill(struct tr_meta *, struct tr_run *, struct tr_err *);
 
 /* claim.c: who works on what */
-enum tr_rc meta_run_claim(struct tr_meta *, const char *, bool, int64_t, int64_t, struct tr_run *,
-                          bool *, int64_t *, struct tr_err *);
+enum tr_rc meta_run_claim(struct tr_meta *, const char *, uint32_t, int64_t, int64_t,
+                          struct tr_run *, bool *, int64_t *, struct tr_err *);
 enum tr_rc meta_run_renew(struct tr_meta *, const struct tr_uuid *, int64_t, int64_t, bool *,
                           struct tr_err *);
 enum tr_rc meta_run_release_all(struct tr_meta *, struct tr_err *);

@@ -157,9 +157,9 @@ MORTAL(cursor_set, (struct tr_meta * m, const struct tr_uuid *id, int64_t to, st
 MORTAL(run_schedule, (struct tr_meta * m, struct tr_run *r, struct tr_err *err), (m, r, err))
 MORTAL(run_backfill, (struct tr_meta * m, struct tr_run *r, struct tr_err *err), (m, r, err))
 MORTAL(run_claim,
-       (struct tr_meta * m, const char *w, bool live, int64_t now, int64_t lease,
+       (struct tr_meta * m, const char *w, uint32_t which, int64_t now, int64_t lease,
         struct tr_run *ret, bool *found, int64_t *next, struct tr_err *err),
-       (m, w, live, now, lease, ret, found, next, err))
+       (m, w, which, now, lease, ret, found, next, err))
 /* What it gives belongs to the caller only when it says TR_OK. */
 static enum tr_rc mortal_run_taken(struct tr_meta *m, const struct tr_run *r, uint64_t target,
                                    struct tr_range **ret, size_t *ret_n, struct tr_err *err)

@@ -7,7 +7,7 @@ static struct slot *live_slot;
 static void real_time(void)
 {
     export_id = fake_export(fake_body("realtime", "Table", "t", 1, ""));
-    live_slot = &engine->slots[engine->workers];
+    live_slot = &engine->slots[engine->attempts];
     schedule();
 }
 
@@ -256,7 +256,7 @@ static void a_stop_leaves_the_rest_to_the_next_start(void **state)
     engine_free(engine);
     must_be_ok(fakes.real->run_release_all(fakes.meta, &err), &err);
     engine_up();
-    live_slot = &engine->slots[engine->workers];
+    live_slot = &engine->slots[engine->attempts];
     live_until(start + minutes(2), 2);
     live_until(fakes.source.now + 2 * TR_US_PER_S, 0);
     assert_all_once();

@@ -155,6 +155,55 @@ static void backfills_run_beside_scheduled_runs_and_leave_room_for_others(void *
     assert_same(&r.id, &scheduled.id);
 }
 
+static bool claim_of(struct fixture *f, uint32_t which, struct tr_run *ret)
+{
+    bool found = false;
+    int64_t next = 0;
+
+    OK(f, META(f, run_claim, "worker", which, 10, LEASE, ret, &found, &next, &f->err));
+    return found;
+}
+
+static void an_export_is_in_doubt_until_an_attempt_has_ended_well(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_export other = fixture_export(f);
+    struct tr_run r;
+
+    /* new: in doubt; an attempt that fails leaves it so */
+    (void)schedule(f, &f->export.id, 0, 10, 0);
+    assert_false(claim_of(f, TR_CLAIM_NO_DOUBTFUL, &r));
+    assert_true(claim_of(f, TR_CLAIM_NO_SOUND, &r));
+    assert_true(r.is_doubtful);
+    finish(f, &r, TR_RUN_RETRYING);
+    assert_true(claim_of(f, TR_CLAIM_NO_SOUND, &r));
+    finish(f, &r, TR_RUN_COMPLETED);
+
+    /* sound, also over a restart, and before another that fell due first */
+    (void)schedule(f, &other.id, 0, 10, 0);
+    (void)schedule(f, &f->export.id, 10, 20, 5);
+    fixture_close(f);
+    fixture_open(f);
+    assert_true(claim_of(f, TR_CLAIM_ALL, &r));
+    assert_same(&r.export_id, &f->export.id);
+    assert_false(r.is_doubtful);
+    finish(f, &r, TR_RUN_FAILED);
+    (void)schedule(f, &f->export.id, 20, 30, 0);
+    assert_false(claim_of(f, TR_CLAIM_NO_DOUBTFUL, &r));
+}
+
+static void backfills_may_be_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_run r = backfilled(f, TR_SKIP_DELIVERED, 0, 10);
+
+    finish(f, &r, TR_RUN_RETRYING);
+    assert_false(claim_of(f, TR_CLAIM_NO_BACKFILL, &r));
+    (void)schedule(f, &f->export.id, 10, 20, 0);
+    assert_true(claim_of(f, TR_CLAIM_NO_BACKFILL, &r));
+    assert_int_equal(r.interval.lo, 10);
+}
+
 static void runs_of_paused_exports_wait_but_backfills_do_not(void **state)
 {
     struct fixture *f = *state;
@@ -478,6 +527,8 @@ int main(void)
         CASE(in_real_time_one_that_is_tried_again_comes_before_later_ones),
         CASE(the_oldest_due_run_comes_first_and_one_of_an_export_at_a_time),
         CASE(backfills_run_beside_scheduled_runs_and_leave_room_for_others),
+        CASE(an_export_is_in_doubt_until_an_attempt_has_ended_well),
+        CASE(backfills_may_be_left_out),
         CASE(runs_of_paused_exports_wait_but_backfills_do_not),
         CASE(an_old_fence_may_not_write),
         CASE(an_ended_run_takes_no_more_words),
