@@ -180,7 +180,7 @@ api_handler api_project_list, api_project_create, api_project_show;
 api_handler api_export_list, api_export_show, api_export_delete, api_export_pause,
     api_export_unpause, api_export_logs;
 api_handler api_export_create, api_export_put, api_export_patch;
-api_handler api_run_list, api_run_show, api_run_retry, api_run_cancel, api_run_logs,
+api_handler api_run_list, api_day_list, api_run_show, api_run_retry, api_run_cancel, api_run_logs,
     api_run_rejects;
 api_handler api_backfill_list, api_backfill_create, api_backfill_show, api_backfill_cancel;
 api_handler api_verify;

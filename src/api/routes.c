@@ -49,6 +49,8 @@ const struct api_route api_routes[] = {
 
     { TR_HTTP_GET, EXPORT "runs/", api_run_list, 0,
       "runs: status (repeatable), after, before, start, end, ordering, limit, cursor" },
+    { TR_HTTP_GET, EXPORT "days/", api_day_list, 0,
+      "what old runs came to, by day, newest first: limit" },
     { TR_HTTP_GET, EXPORT "runs/:run/", api_run_show, 0, "one run" },
     { TR_HTTP_POST, EXPORT "runs/:run/retry/", api_run_retry, 0,
       "start a failed or cancelled run again" },

@@ -187,6 +187,32 @@ enum tr_rc api_run_list(struct api_call *c, struct tr_err *err)
     return rc;
 }
 
+/* ---- runs that are folded ---- */
+
+static bool add_day(void *arg, const struct tr_day *d)
+{
+    return json_array_append_new(arg, json_pack("{s:o, s:I, s:o}", "day", api_json_time(d->day),
+                                                "runs", (json_int_t)d->runs, "account",
+                                                api_json_account(&d->account))) == 0;
+}
+
+enum tr_rc api_day_list(struct api_call *c, struct tr_err *err)
+{
+    TR_CLEANUP(api_row_fini) struct tr_export_row row = { 0 };
+    int64_t limit = 0;
+
+    if (api_export_row(c, 1, &row, err) != TR_OK ||
+        api_query_int(c, "limit", API_PAGE, 1, API_MAX_PAGE, &limit, err) != TR_OK)
+        return err->rc;
+    json_t *days = json_array();
+    if (c->meta->ops->day_list(c->meta, &row.id, (int)limit, add_day, days, err) != TR_OK) {
+        json_decref(days);
+        return tr_wrap(err, "list days");
+    }
+    c->answer = api_json_page(c, days, NULL, NULL);
+    return TR_OK;
+}
+
 /* ---- one run ---- */
 
 /* The run of the path, which must be the export's. */

@@ -42,70 +42,127 @@ static bool collect(void *arg, const struct tr_export_row *row)
     return true;
 }
 
-/* In real time the runs do not say how far it is: the first event that is not delivered does. */
-static enum tr_rc live_through(struct api_call *c, const struct tr_uuid *id, int64_t from,
-                               int64_t *ret, struct tr_err *err)
-{
-    TR_CLEANUP(api_row_fini) struct tr_export_row row = { 0 };
-    TR_CLEANUP(api_export_free) struct tr_export *e = NULL;
-    struct tr_source *source = c->d->source;
-    int64_t floor = source->ops->floor(source);
-    struct tr_range r = { from < floor ? floor : from, source->ops->closed_through(source) };
+/* ---- how far an export is behind ---- */
 
-    tr_buf_init(&row.buf, 8 << 20);
-    if (c->meta->ops->export_get(c->meta, id, &row, err) != TR_OK ||
-        api_export_parse_row(&row, &e, err) != TR_OK)
-        return err->rc;
-    r = tr_range_meet(r, tr_export_bounds(e));
-    if (!tr_export_is_live(e) || tr_range_empty(r))
+enum { FAILED_LOOKED_AT = 1000 };
+
+struct lag {
+    struct api_call *c;
+    const struct tr_export_row *row;
+    const struct tr_export *e;
+    int64_t oldest; /* start of the oldest scheduled interval that is not delivered yet */
+    uint64_t failed, looked_at;
+    struct tr_err err;
+};
+
+/* How far a closed range is delivered; its end when nothing in it waits. */
+static enum tr_rc through_of(const struct lag *l, struct tr_range r, int64_t *ret,
+                             struct tr_err *err)
+{
+    struct tr_source *source = l->c->d->source;
+    int64_t floor = source->ops->floor(source);
+    int64_t closed = source->ops->closed_through(source);
+    struct tr_range left = tr_range_meet(r, (struct tr_range){ floor, closed });
+
+    *ret = r.hi;
+    left = tr_range_meet(left, tr_export_bounds(l->e));
+    if (tr_range_empty(left))
         return TR_OK;
-    if (tr_delivered_through(c->d, id, row.target, row.project, e->schema, r, ret, err) != TR_OK)
+    if (tr_delivered_through(l->c->d, &l->row->id, l->row->target, l->row->project, l->e->schema,
+                             left, ret, err) != TR_OK)
         return err->rc;
-    if (*ret == r.hi) /* nothing waits */
-        *ret = api_now(c);
+    if (*ret == left.hi)
+        *ret = r.hi;
     return TR_OK;
 }
 
-struct behind {
-    int64_t oldest; /* start of the oldest scheduled interval that is not delivered yet */
-    uint64_t open, failed;
-};
-
-static bool look(void *arg, const struct tr_run *run)
+/* A failed run whose interval was delivered since, by a backfill or another run, waits for nobody.
+ */
+static bool look_failed(void *arg, const struct tr_run *run)
 {
-    struct behind *b = arg;
+    struct lag *l = arg;
+    int64_t through = run->interval.lo;
 
-    b->open += !tr_run_state_ended(run->state);
-    b->failed += run->state == TR_RUN_FAILED;
-    if (api_uuid_is_nil(&run->backfill_id) && run->interval.lo < b->oldest)
-        b->oldest = run->interval.lo;
+    if (l->looked_at++ < FAILED_LOOKED_AT &&
+        through_of(l, run->interval, &through, &l->err) != TR_OK)
+        return false;
+    if (through == run->interval.hi)
+        return true;
+    l->failed++;
+    if (api_uuid_is_nil(&run->backfill_id) && run->interval.lo < l->oldest)
+        l->oldest = run->interval.lo;
     return true;
 }
 
-static enum tr_rc add_lag(struct api_call *c, json_t *e, struct tr_err *err)
+/* In real time, and where short intervals without rows are bundled, the runs do not say how far it
+ * is: the first row that is not delivered does. */
+static enum tr_rc rows_through(const struct lag *l, int64_t *through, struct tr_err *err)
+{
+    struct tr_source *source = l->c->d->source;
+    int64_t now = api_now(l->c);
+    struct tr_range r = { *through, source->ops->closed_through(source) };
+
+    if (!tr_export_is_live(l->e)) {
+        int64_t lo = tr_schedule_at(&l->e->schedule, now).lo;
+
+        if (l->row->paused || l->e->schedule.unit >= TR_UNIT_HOUR || l->oldest < *through)
+            return TR_OK;
+        r.hi = lo < r.hi ? lo : r.hi;
+    }
+    if (tr_range_empty(r))
+        return TR_OK;
+    if (through_of(l, r, through, err) != TR_OK)
+        return err->rc;
+    if (tr_export_is_live(l->e) && *through == r.hi) /* nothing waits */
+        *through = now;
+    return TR_OK;
+}
+
+static enum tr_rc find_lag(struct lag *l, const struct tr_backlog *b, int64_t *through,
+                           struct tr_err *err)
 {
     struct tr_run_query q = {
-        .states = 1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING |
-                  1u << TR_RUN_FAILED,
+        .export_id = l->row->id,
+        .states = 1u << TR_RUN_FAILED,
+        .by_interval = true,
         .limit = 100000,
     };
-    struct behind b = { .oldest = INT64_MAX };
-    int64_t cursor = 0;
 
-    if (!tr_uuid_parse(tr_str_of(json_string_value(json_object_get(e, "id"))), &q.export_id))
+    if (b->failed > 0 && l->c->meta->ops->run_list(l->c->meta, &q, look_failed, l, err) != TR_OK)
+        return err->rc;
+    if (l->err.rc != TR_OK) {
+        *err = l->err;
+        return err->rc;
+    }
+    *through = l->oldest < *through ? l->oldest : *through;
+    return rows_through(l, through, err);
+}
+
+static enum tr_rc add_lag(struct api_call *c, json_t *to, struct tr_err *err)
+{
+    TR_CLEANUP(api_row_fini) struct tr_export_row row = { 0 };
+    TR_CLEANUP(api_export_free) struct tr_export *e = NULL;
+    struct tr_backlog b = { 0 };
+    struct tr_uuid id;
+    int64_t through = 0;
+
+    tr_buf_init(&row.buf, 8 << 20);
+    if (!tr_uuid_parse(tr_str_of(json_string_value(json_object_get(to, "id"))), &id))
         return TR_OK;
-    if (c->meta->ops->cursor_get(c->meta, &q.export_id, &cursor, err) != TR_OK ||
-        c->meta->ops->run_list(c->meta, &q, look, &b, err) != TR_OK)
+    if (c->meta->ops->export_get(c->meta, &id, &row, err) != TR_OK ||
+        api_export_parse_row(&row, &e, err) != TR_OK ||
+        c->meta->ops->cursor_get(c->meta, &id, &through, err) != TR_OK ||
+        c->meta->ops->backlog(c->meta, &id, &b, err) != TR_OK)
         return tr_wrap(err, "lag of an export");
-    int64_t through = b.oldest < cursor ? b.oldest : cursor;
-    if (live_through(c, &q.export_id, through, &through, err) != TR_OK)
+    struct lag l = { .c = c, .row = &row, .e = e, .oldest = b.oldest_lo };
+    if (find_lag(&l, &b, &through, err) != TR_OK)
         return tr_wrap(err, "lag of an export");
     int64_t lag = api_now(c) - through;
-    (void)json_object_set_new(e, "delivered_through", api_json_time(through));
-    (void)json_object_set_new(e, "lag_seconds",
+    (void)json_object_set_new(to, "delivered_through", api_json_time(through));
+    (void)json_object_set_new(to, "lag_seconds",
                               json_real((double)(lag < 0 ? 0 : lag / TR_US_PER_MS) / 1000.0));
-    (void)json_object_set_new(e, "open_runs", json_integer((json_int_t)b.open));
-    (void)json_object_set_new(e, "failed_runs", json_integer((json_int_t)b.failed));
+    (void)json_object_set_new(to, "open_runs", json_integer((json_int_t)b.open));
+    (void)json_object_set_new(to, "failed_runs", json_integer((json_int_t)l.failed));
     return TR_OK;
 }
 

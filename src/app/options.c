@@ -92,6 +92,12 @@ static const struct app_option {
       "bytes of events in a chunk; 0: what suits the destination" },
     { "lease", DURATION, AT(lease_us), "60s", 5 * TR_US_PER_S, TR_US_PER_HOUR,
       "how long a claimed run is its worker's without a sign of life" },
+    { "quiet", DURATION, AT(quiet_us), "10m", 0, TR_US_PER_HOUR,
+      "intervals in which nothing came in are one run, up to this length; 0: each has its own" },
+    { "keep-runs", DURATION, AT(keep_runs_us), "30d", 0, 36500 * TR_US_PER_DAY,
+      "completed runs become numbers of their day after this time; 0: never" },
+    { "keep-quiet-runs", DURATION, AT(keep_quiet_us), "1d", 0, 36500 * TR_US_PER_DAY,
+      "those that found nothing, after this; 0: like the others" },
 #undef AT
 };
 enum { OPTIONS = sizeof(table) / sizeof(table[0]) };

@@ -186,6 +186,9 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
         .waiting = (int)a->o.waiting,
         .live_workers = (int)a->o.live_workers,
         .lease_us = a->o.lease_us,
+        .quiet_us = a->o.quiet_us,
+        .keep_us = a->o.keep_runs_us,
+        .keep_quiet_us = a->o.keep_quiet_us,
     };
     if (tr_engine_local_start(&o, &a->engine, err) != TR_OK)
         return tr_wrap(err, "engine");

@@ -115,6 +115,10 @@ static enum tr_rc by_filters(struct block *b, const struct telling *t, struct tr
     struct tr_run run;
     enum tr_rc rc = v->d->meta->ops->run_get(v->d->meta, &t->d.run_id, &run, err);
 
+    if (rc == TR_INVALID) { /* folded: what its filters were is not known any more */
+        *ret = false;
+        return TR_OK;
+    }
     if (rc != TR_OK)
         return rc;
     *ret = v->export->updated_at <= run.started_at &&

@@ -23,6 +23,9 @@ struct tr_engine_options {
     int64_t lease_us;       /* default 60 s */
     int catch_up_intervals; /* most intervals that one catch-up run covers; default: all missed ones
                                that fit into 1 day, or one interval where that is longer */
+    int64_t quiet_us;       /* intervals without rows are bundled up to this length; 0: never */
+    int64_t keep_us;        /* runs that completed are folded into days after this; 0: never */
+    int64_t keep_quiet_us;  /* those that found nothing; 0: like the others */
 };
 
 struct tr_engine {

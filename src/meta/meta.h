@@ -56,6 +56,21 @@ struct tr_export_row {
     struct tr_buf buf;
 };
 
+/* What an export has still to do, from its open and failed runs alone: however many have ended well
+ * does not matter. */
+struct tr_backlog {
+    uint64_t open, failed;        /* runs, of backfills too */
+    uint64_t scheduled;           /* open runs that are of no backfill, and of them: */
+    int64_t oldest_lo, oldest_hi; /* the earliest begin and end; INT64_MAX: none */
+};
+
+/* What runs came to that are folded: of one UTC day, by the begin of their intervals. */
+struct tr_day {
+    int64_t day; /* its begin */
+    uint64_t runs;
+    struct tr_account account;
+};
+
 struct tr_delivered {
     struct tr_range range;
     struct tr_range chunk; /* the bounds in the key it was delivered under; range is what later
@@ -236,6 +251,19 @@ struct tr_meta_ops {
                                       struct tr_run *ret, struct tr_err *);
     TR_MUST_USE enum tr_rc (*run_list)(struct tr_meta *, const struct tr_run_query *,
                                        bool (*each)(void *, const struct tr_run *), void *arg,
+                                       struct tr_err *);
+
+    TR_MUST_USE enum tr_rc (*backlog)(struct tr_meta *, const struct tr_uuid *export_id,
+                                      struct tr_backlog *ret, struct tr_err *);
+    /* Adds old scheduled runs that completed to the account of their day and removes them, with
+     * their rejects: those that ended before quiet_before and found nothing, and all that ended
+     * before `before`; at most max, *ret_n says how many. What they delivered stays known, with
+     * the accounts of its chunks. */
+    TR_MUST_USE enum tr_rc (*run_fold)(struct tr_meta *, int64_t quiet_before, int64_t before,
+                                       int max, size_t *ret_n, struct tr_err *);
+    /* By day, newest first. */
+    TR_MUST_USE enum tr_rc (*day_list)(struct tr_meta *, const struct tr_uuid *export_id, int limit,
+                                       bool (*each)(void *, const struct tr_day *), void *arg,
                                        struct tr_err *);
 
     /* Delivered ranges of (export, target) that meet a range, with the run, chunk and generation

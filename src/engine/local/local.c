@@ -358,6 +358,9 @@ enum tr_rc engine_new(const struct tr_engine_options *o, struct engine **ret, st
     e->source = o->delivery->source;
     e->lease_us = o->lease_us > 0 ? o->lease_us : DEFAULT_LEASE_S * TR_US_PER_S;
     e->catch_up_intervals = o->catch_up_intervals;
+    e->quiet_us = o->quiet_us;
+    e->keep_us = o->keep_us;
+    e->keep_quiet_us = o->keep_quiet_us;
     e->workers = o->workers <= 0                   ? DEFAULT_WORKERS
                  : o->workers > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS
                                                    : o->workers;

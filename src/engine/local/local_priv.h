@@ -59,6 +59,7 @@ struct known {
     struct tr_range bounds;
     int64_t created_at;
     int64_t look_at; /* nothing falls due before */
+    bool has_run;    /* a run was made since the start or the last change */
 };
 
 static inline bool known_is_live(const struct known *k)
@@ -72,12 +73,13 @@ struct engine {
     struct tr_meta *meta;
     struct tr_source *source;
     int64_t lease_us;
-    int catch_up_intervals; /* 0: as many as fit into a day */
+    int catch_up_intervals;                   /* 0: as many as fit into a day */
+    int64_t quiet_us, keep_us, keep_quiet_us; /* 0: off */
 
     /* the scheduler's own: */
     struct known *known; /* by id */
     size_t n_known;
-    int64_t refreshed_at, gauged_at;
+    int64_t refreshed_at, gauged_at, fold_at;
 
     struct tr_monitor monitor; /* guards what follows and the slots */
     bool stopping;

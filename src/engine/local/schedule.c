@@ -10,7 +10,16 @@ TR_GAUGE(
     "Age of the oldest interval that has ended and is not delivered, over all active exports; in "
     "real time, of the oldest event.");
 
-enum { HELD_BACK_S = 2, GAUGE_S = 15, LIVE_PENDING_RUNS = 2 };
+enum {
+    HELD_BACK_S = 2,
+    GAUGE_S = 15,
+    LIVE_PENDING_RUNS = 2,
+    CLOSE_WAIT_S = 30,
+    CLOSE_LOOK_US = 20 * 1000,
+    FOLD_RUNS = 200,   /* in one transaction */
+    FOLD_AGAIN_S = 60, /* when there were fewer */
+    FOLD_GO_ON_US = 100 * 1000,
+};
 
 struct tr_range engine_cover(const struct tr_schedule *s, int64_t lo, int64_t now, int64_t span_us,
                              int max)
@@ -24,41 +33,6 @@ struct tr_range engine_cover(const struct tr_schedule *s, int64_t lo, int64_t no
         r.hi = hi;
     }
     return r;
-}
-
-/* ---- open runs ---- */
-
-struct open_runs {
-    int n;
-    int64_t oldest_begin, oldest_end;
-};
-
-static bool count_open(void *arg, const struct tr_run *run)
-{
-    static const struct tr_uuid nil;
-    struct open_runs *o = arg;
-
-    if (memcmp(&run->backfill_id, &nil, sizeof(nil)) == 0) {
-        o->n++;
-        if (run->interval.hi < o->oldest_end)
-            o->oldest_end = run->interval.hi;
-        if (run->interval.lo < o->oldest_begin)
-            o->oldest_begin = run->interval.lo;
-    }
-    return true;
-}
-
-static enum tr_rc find_open(struct engine *e, const struct tr_uuid *export_id,
-                            struct open_runs *ret, struct tr_err *err)
-{
-    struct tr_run_query q = {
-        .export_id = *export_id,
-        .states = 1u << TR_RUN_STARTING | 1u << TR_RUN_RUNNING | 1u << TR_RUN_RETRYING,
-        .limit = 1000,
-    };
-
-    *ret = (struct open_runs){ .oldest_begin = INT64_MAX, .oldest_end = INT64_MAX };
-    return e->meta->ops->run_list(e->meta, &q, count_open, ret, err);
 }
 
 /* ---- one export ---- */
@@ -93,11 +67,57 @@ static enum tr_rc make_run(struct engine *e, const struct known *k, struct tr_ra
     return e->meta->ops->run_schedule(e->meta, &run, err);
 }
 
+static enum tr_rc any_rows(struct engine *e, const struct known *k, struct tr_range r, bool *ret,
+                           struct tr_err *err)
+{
+    struct tr_ctx cx = { .deadline_us = INT64_MAX };
+
+    *ret = false;
+    while (!*ret && !tr_range_empty(r)) {
+        struct tr_part part;
+        size_t n = 0;
+        int64_t covered = r.lo;
+        enum tr_rc rc = e->source->ops->plan(&cx, e->source, k->project, k->schema, r, 1, INT64_MAX,
+                                             &part, 1, &n, &covered, err);
+
+        if (rc != TR_OK)
+            return tr_wrap(err, "look whether anything came in");
+        if (covered <= r.lo)
+            return TR_OK;
+        *ret = n > 0 && part.rows > 0;
+        r.lo = covered;
+    }
+    return TR_OK;
+}
+
+/* An interval in which nothing came in waits for the next: those that are short are bundled, so
+ * that an idle export costs next to nothing. The first after a start, or after a change of the
+ * export, is run whatever it holds. When the source does not close it, its run says so. */
+static enum tr_rc is_quiet(struct engine *e, struct known *k, struct tr_range r, int64_t now,
+                           bool *ret, struct tr_err *err)
+{
+    bool any = true;
+
+    *ret = false;
+    if (e->quiet_us <= 0 || known_is_live(k) || !k->has_run || r.hi - r.lo >= e->quiet_us ||
+        r.hi >= k->bounds.hi)
+        return TR_OK;
+    if (!e->source->ops->close_through(e->source, r.hi)) {
+        *ret = now - r.hi < CLOSE_WAIT_S * TR_US_PER_S;
+        k->look_at = now + CLOSE_LOOK_US;
+        return TR_OK;
+    }
+    enum tr_rc rc = any_rows(e, k, r, &any, err);
+    *ret = rc == TR_OK && !any;
+    k->look_at = tr_schedule_at(&k->schedule, r.hi).hi;
+    return rc;
+}
+
 /* The next run of an export, when it is time: *ret_made. Otherwise look_at says when. */
 static enum tr_rc schedule_next(struct engine *e, struct known *k, int64_t now, bool *ret_made,
                                 struct tr_err *err)
 {
-    struct open_runs open;
+    struct tr_backlog open = { 0 };
     int64_t cursor = 0;
     enum tr_rc rc = read_cursor(e, k, &cursor, err);
 
@@ -117,15 +137,20 @@ static enum tr_rc schedule_next(struct engine *e, struct known *k, int64_t now, 
         k->look_at = due;
         return TR_OK;
     }
-    rc = find_open(e, &k->id, &open, err);
+    rc = e->meta->ops->backlog(e->meta, &k->id, &open, err);
     if (rc != TR_OK)
         return rc;
-    if (open.n >= (known_is_live(k) ? LIVE_PENDING_RUNS : ENGINE_PENDING_RUNS)) {
+    if (open.scheduled >= (known_is_live(k) ? LIVE_PENDING_RUNS : ENGINE_PENDING_RUNS)) {
         k->look_at = now + HELD_BACK_S * TR_US_PER_S;
         return TR_OK;
     }
+    bool quiet = false;
+    rc = is_quiet(e, k, r, now, &quiet, err);
+    if (rc != TR_OK || quiet)
+        return rc;
     rc = make_run(e, k, r, now, err);
     *ret_made = rc == TR_OK;
+    k->has_run = k->has_run || *ret_made;
     return rc;
 }
 
@@ -150,10 +175,11 @@ static enum tr_rc schedule_export(struct engine *e, struct known *k, int64_t now
 /* ---- all of them ---- */
 
 /* In real time: how long the first event waits that is not delivered. */
-static enum tr_rc live_behind(struct engine *e, const struct known *k, const struct open_runs *open,
-                              int64_t now, int64_t *ret, struct tr_err *err)
+static enum tr_rc live_behind(struct engine *e, const struct known *k,
+                              const struct tr_backlog *open, int64_t now, int64_t *ret,
+                              struct tr_err *err)
 {
-    struct tr_range r = { open->oldest_begin, e->source->ops->closed_through(e->source) };
+    struct tr_range r = { open->oldest_lo, e->source->ops->closed_through(e->source) };
     int64_t floor = e->source->ops->floor(e->source);
     int64_t through = 0;
 
@@ -172,15 +198,15 @@ static enum tr_rc live_behind(struct engine *e, const struct known *k, const str
 static enum tr_rc export_behind(struct engine *e, const struct known *k, int64_t now, int64_t *ret,
                                 struct tr_err *err)
 {
-    struct open_runs open;
-    enum tr_rc rc = find_open(e, &k->id, &open, err);
+    struct tr_backlog open = { 0 };
+    enum tr_rc rc = e->meta->ops->backlog(e->meta, &k->id, &open, err);
 
     *ret = 0;
-    if (rc != TR_OK || open.n == 0)
+    if (rc != TR_OK || open.scheduled == 0)
         return rc;
     if (known_is_live(k))
         return live_behind(e, k, &open, now, ret, err);
-    *ret = now - open.oldest_end;
+    *ret = now - open.oldest_hi;
     return TR_OK;
 }
 
@@ -206,6 +232,28 @@ static enum tr_rc gauge_behind(struct engine *e, int64_t now, struct tr_err *err
     return TR_OK;
 }
 
+/* Old runs become numbers of their day: some at a time, so that nobody waits long for metadata. */
+static enum tr_rc fold(struct engine *e, int64_t now, int64_t *ret_next, struct tr_err *err)
+{
+    size_t n = 0;
+
+    if (e->keep_us <= 0 && e->keep_quiet_us <= 0)
+        return TR_OK;
+    if (now >= e->fold_at) {
+        int64_t before = e->keep_us > 0 ? now - e->keep_us : INT64_MIN;
+        int64_t quiet = e->keep_quiet_us > 0 ? now - e->keep_quiet_us : before;
+        enum tr_rc rc = e->meta->ops->run_fold(e->meta, quiet > before ? quiet : before, before,
+                                               FOLD_RUNS, &n, err);
+
+        if (rc != TR_OK)
+            return tr_wrap(err, "fold old runs");
+        e->fold_at = now + (n < FOLD_RUNS ? FOLD_AGAIN_S * TR_US_PER_S : FOLD_GO_ON_US);
+    }
+    if (e->fold_at < *ret_next)
+        *ret_next = e->fold_at;
+    return TR_OK;
+}
+
 enum tr_rc engine_schedule(struct engine *e, int64_t *ret_next, struct tr_err *err)
 {
     int64_t now = engine_now(e);
@@ -227,6 +275,8 @@ enum tr_rc engine_schedule(struct engine *e, int64_t *ret_next, struct tr_err *e
     }
     if (rc == TR_OK)
         rc = gauge_behind(e, now, err);
+    if (rc == TR_OK)
+        rc = fold(e, now, &next, err);
     /* one at least: an export that is not in real time any more may have left runs that are */
     engine_need_live(e, live == 0 ? 1 : live);
     if (made)

@@ -106,7 +106,33 @@ static const char *const schema_3[] = {
     NULL,
 };
 
-static const char *const *const migrations[] = { schema_1, schema_2, schema_3 };
+/* Old runs are folded into days; their chunks outlive them, so they point to no run any more. What
+ * is asked for all the time has indexes of its own. */
+#define CHUNK_COLUMNS                                                                              \
+    "run_id, n, export_id, target, lo, hi, state, was_sent, published, rows, stored, elsewhere, "  \
+    "selected, excluded, delivered, already_there, rejected, repaired, bytes"
+static const char *const schema_4[] = {
+    "CREATE TABLE new_chunk (run_id BLOB NOT NULL, n INTEGER NOT NULL,"
+    " export_id BLOB NOT NULL, target INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,"
+    " state INTEGER NOT NULL, was_sent INTEGER NOT NULL DEFAULT 0,"
+    " published INTEGER NOT NULL DEFAULT 0, rows INTEGER NOT NULL," ACCOUNT_COLUMNS ","
+    " PRIMARY KEY (run_id, n)) STRICT, WITHOUT ROWID",
+    "INSERT INTO new_chunk (" CHUNK_COLUMNS ") SELECT " CHUNK_COLUMNS " FROM chunk",
+    "DROP TABLE chunk",
+    "ALTER TABLE new_chunk RENAME TO chunk",
+    "CREATE INDEX chunk_open ON chunk(export_id, target, lo) WHERE published = 0",
+    "CREATE TABLE run_day (export_id BLOB NOT NULL REFERENCES export(id), day INTEGER NOT NULL,"
+    " runs INTEGER NOT NULL," ACCOUNT_COLUMNS ", PRIMARY KEY (export_id, day)) STRICT,"
+    " WITHOUT ROWID",
+    "CREATE INDEX run_bad ON run(export_id, lo, id) WHERE state IN (4, 5)",
+    "CREATE INDEX run_quiet ON run(finished_at)"
+    " WHERE state = 3 AND backfill_id IS NULL AND stored = 0",
+    "CREATE INDEX run_done ON run(finished_at)"
+    " WHERE state = 3 AND backfill_id IS NULL AND stored <> 0",
+    NULL,
+};
+
+static const char *const *const migrations[] = { schema_1, schema_2, schema_3, schema_4 };
 
 enum {
     NEWEST = sizeof(migrations) / sizeof(migrations[0]),

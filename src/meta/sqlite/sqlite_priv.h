@@ -116,6 +116,13 @@ enum tr_rc meta_run_get(struct tr_meta *, const struct tr_uuid *, struct tr_run 
 enum tr_rc meta_run_list(struct tr_meta *, const struct tr_run_query *,
                          bool (*)(void *, const struct tr_run *), void *, struct tr_err *);
 
+/* backlog.c, fold.c */
+enum tr_rc meta_backlog(struct tr_meta *, const struct tr_uuid *, struct tr_backlog *,
+                        struct tr_err *);
+enum tr_rc meta_run_fold(struct tr_meta *, int64_t, int64_t, int, size_t *, struct tr_err *);
+enum tr_rc meta_day_list(struct tr_meta *, const struct tr_uuid *, int,
+                         bool (*)(void *, const struct tr_day *), void *, struct tr_err *);
+
 /* backfill.c */
 enum tr_rc meta_backfill_create(struct tr_meta *, struct tr_backfill *, uint64_t, struct tr_err *);
 enum tr_rc meta_backfill_get(struct tr_meta *, const struct tr_uuid *, struct tr_backfill *,

@@ -57,7 +57,7 @@ static size_t first_at(const struct fake_source *s, int64_t t)
 
 static bool source_close_through(struct tr_source *s, int64_t t)
 {
-    return t <= source_of(s)->now;
+    return t <= source_of(s)->now && !source_of(s)->never_closes;
 }
 
 static int64_t source_closed_through(struct tr_source *s)

@@ -69,6 +69,7 @@ struct fake_source {
     size_t n, cap;
     int64_t now, floor;
     size_t batch_rows;
+    bool never_closes;
 };
 
 /* Adds an event at now or after the last one; bad: the destination will not take it. */
