@@ -124,7 +124,8 @@ class BigQuery:
 
     def destination(self, **config):
         it = {"key_file": json.dumps(self.fake.key_file()), "dataset_id": self.dataset, "table_id": "events",
-              "api_endpoint": self.fake.url, "new_table_seconds": 0, **config}
+              "api_endpoint": self.fake.url, "new_table_seconds": 0,
+              "loads_per_10_seconds": 1000, **config}
         return {"type": "BigQuery", "config": {k: v for k, v in it.items() if v is not None}}
 
     def rows(self, table="events"):

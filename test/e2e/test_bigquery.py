@@ -308,6 +308,78 @@ def test_stages_that_may_not_be_deleted_are_told_of(server, bigquery):
     assert "bigquery.tables.delete" in server.log()
 
 
+PARTITIONED = [{"timePartitioning": {"type": "DAY", "field": "created_at"}},
+               {"timePartitioning": {"type": "MONTH", "field": "created_at"}}, {"timePartitioning": {"type": "DAY"}},
+               {"rangePartitioning": {"field": "team_id", "range": {"start": "0", "end": "100", "interval": "1"}}}]
+
+
+@pytest.mark.parametrize("how", PARTITIONED)
+def test_a_table_that_requires_a_filter_on_its_partitions_is_merged_into(server, bigquery, how):
+    export = export_to(server, bigquery, model="persons")
+    send(server, event(distinct_id="ada", properties={"$set": {"a": 1}}))
+    deliver(server, export)
+    bigquery.table_resource().update(how, requirePartitionFilter=True)
+    if "field" not in how.get("timePartitioning", {"field": 1}):  # by the time of loading
+        bigquery.tables()["events"].partition_of = lambda row: None
+    send(server, event(distinct_id="ada", properties={"$set": {"a": 2}}), event(distinct_id="bob", properties={"$set": {"b": 1}}))
+    server.cli("export", "test", export["id"])
+    deliver(server, export)
+    found = persons(bigquery)
+    assert found["ada"][1]["a"] == 2 and set(found) == {"ada", "bob"}
+    finish(server, export)
+    wait_for(lambda: server.cli("verify", "--export", export["id"], "--start", "-2h", "--recount", "--json")["found_there"] == 2,
+             20, 1)
+
+
+@pytest.mark.parametrize("model, keys", [("persons", ["team_id", "distinct_id"]), ("sessions", ["team_id", "session_id"]),
+                                         ("groups", ["team_id", "group_type_index", "group_key"])])
+def test_tables_that_are_merged_into_are_clustered_by_key(server, bigquery, model, keys):
+    export = export_to(server, bigquery, model=model)
+    send(server, event(properties={"$session_id": "01934f2a-7a6b-7c3d-9e4f-5a6b7c8d9e0f"}),
+         event(event="$groupidentify", properties={"$group_type": "org", "$group_key": "o", "$group_set": {"a": 1}}))
+    deliver(server, export)
+    assert sorted(bigquery.table_resource()["clustering"]["fields"]) == sorted(keys)
+
+
+def test_the_test_of_a_merged_model_asks_for_what_its_first_run_needs(server, bigquery):
+    """tables.getData: a load alone does without it."""
+    bigquery.fake.permissions.discard("tables.getData")
+    body = {"model": "persons", "interval": "hour", "destination": bigquery.destination(), "step": 6}
+    answer = server.api("POST", f"{EXPORTS}run_test_step_new/", body)
+    assert answer["status"] == "Failed" and "bigquery.tables.getData" in answer["hint"], answer
+    assert server.api("POST", f"{EXPORTS}run_test_step_new/", {**body, "model": "events"})["status"] == "Passed"
+    bigquery.fake.permissions.add("tables.getData")
+    assert server.api("POST", f"{EXPORTS}run_test_step_new/", body)["status"] == "Passed"
+    assert all(j["configuration"].get("load") for j in bigquery.fake.jobs.values()), "it was only looked at"
+
+
+# ---- columns that have a default ----
+
+@pytest.mark.parametrize("interval", ["hour", "realtime"])
+@pytest.mark.parametrize("model", ["events", "persons"])
+def test_columns_with_a_default_get_it_in_every_way(server, bigquery, interval, model):
+    """One that is REQUIRED and one that is not; loaded, streamed, merged."""
+    if (model, interval) == ("persons", "realtime"):
+        pytest.skip("models that change are not streamed")
+    first = export_to(server, bigquery, model=model)
+    send(server, event(event="first"))
+    deliver(server, first)
+    bigquery.table_resource()["schema"]["fields"] += [
+        {"name": "source", "type": "STRING", "mode": "REQUIRED", "defaultValueExpression": "'tailrace'"},
+        {"name": "kind", "type": "INTEGER", "mode": "NULLABLE", "defaultValueExpression": "7"},
+        {"name": "none", "type": "STRING", "mode": "NULLABLE"}]
+    server.api("DELETE", f"{EXPORTS}{first['id']}/", expect=204)
+    for row in bigquery.rows():
+        bigquery.tables()["events"].rows.remove(row)
+    export = server.create_export(bigquery.destination(), model=model, interval=interval, paused=interval == "hour")
+    send(server, event(distinct_id="eve", properties={"$set": {"a": 1}}))
+    if interval == "hour":
+        deliver(server, export, on_delivered="replace" if model == "persons" else "append")
+    wait_for(bigquery.rows, 20)
+    assert {(r["source"], r["kind"], r["none"]) for r in bigquery.rows()} == {("tailrace", 7, None)}
+    assert sum(r["account"]["rejected"] for r in server.runs(export)) == 0
+
+
 # ---- configuration ----
 
 @pytest.mark.parametrize("interval", ["every 5 seconds", "every 4 minutes"])

@@ -194,6 +194,41 @@ def test_jobs_that_wait_and_run_long_are_waited_for(server, bigquery):
     assert len(bigquery.fake.jobs_of("load")) == 1
 
 
+def test_a_job_that_waits_for_hours_is_waited_for(server, bigquery):
+    """And it is said; nothing is uploaded anew."""
+    bigquery.fake.older_jobs = 2 * 3600
+    bigquery.fake.pending_seconds = 3
+    export = export_to(server, bigquery)
+    ids = send(server, [event(i) for i in range(20)])
+    delivered(server, export, server.backfill(export))
+    must_be_once(bigquery.uuids(), ids, ids)
+    assert len(bigquery.fake.jobs_of("load")) == 1 and bigquery.fake.count("POST .*/cancel") == 0
+    assert "waits in BigQuery's queue for 120 minutes" in server.log()
+
+
+def test_a_job_that_waits_for_too_long_is_made_anew_with_more_patience(server, bigquery):
+    """pending_minutes: 60, then 120, then 240."""
+    bigquery.fake.older_jobs = 3 * 3600
+    bigquery.fake.pending_seconds = 3
+    export = export_to(server, bigquery, config={"pending_minutes": 60})
+    ids = send(server, [event(i) for i in range(20)])
+    delivered(server, export, server.backfill(export))
+    must_be_once(bigquery.uuids(), ids, ids)
+    assert len(bigquery.fake.jobs_of("load")) == 3 and bigquery.fake.count("POST .*/cancel") == 2
+
+
+def test_load_jobs_come_no_faster_than_a_table_bears(make_server, bigquery):
+    """8 connections, 5 changes of a table in 10 seconds: none fails, so none counts in vain."""
+    bigquery.fake.table_rate = 5
+    server = make_server(*bigquery.args, "--chunk-rows", "100")
+    export = export_to(server, bigquery, config={"connections": 8, "loads_per_10_seconds": 5})
+    ids = send(server, [event(i) for i in range(300)])
+    delivered(server, export, server.backfill(export))
+    must_be_once(bigquery.uuids(), ids, ids)
+    assert all(not j["result"] for j in bigquery.fake.jobs_of("load")) and len(bigquery.fake.jobs_of("load")) >= 8
+    assert server.stop() == 0
+
+
 def test_somebody_who_cancels_has_the_job_cancelled(server, bigquery):
     bigquery.fake.job_faults.append({"what": "load", "pending_seconds": 600})
     export = export_to(server, bigquery)

@@ -30,6 +30,8 @@ SEED_PERMISSIONS = {"jobs.create", "datasets.get", "tables.create", "tables.get"
 LOADS_A_DAY = 1500
 PARTITIONS_A_JOB = 4000
 INSERT_BYTES, INSERT_ROWS = 10_000_000, 50_000
+# A filter on partitions that lets all of them through.
+FILTER = r"( AND \(t\.`(\w+)` IS NULL OR t\.`\w+` >= (?:'0001-01-01'|-9223372036854775808)\))?"
 NAME = r"`((?:[^`\\]|\\.)*)`"
 # What the service says of a table that streams do not know yet (python-bigquery#1331 and #1396, java-bigquery#2368,
 # kafka-connect-bigquery#163; "Table is truncated": the documentation of its errors).
@@ -190,10 +192,21 @@ def convert(field, value, streamed=False):
     raise ValueError(f"{field['name']}: {kind} is not known here")
 
 
+def has_default(field):
+    return "defaultValueExpression" in field
+
+
+def default_of(field):
+    """Of literals, which is what tests give."""
+    text = field["defaultValueExpression"]
+    return text[1:-1] if text[:1] in "'\"" else int(text)
+
+
 class Table:
     def __init__(self, resource):
         self.resource, self.rows, self.loads = resource, [], 0
         self.made = time.time()
+        self.changed = []  # when its last loads began
         self.count = 0  # of rows that nobody looked at
         self.insert_ids = {}
 
@@ -234,6 +247,8 @@ class BigQueryFake(GoogleStub):
         self.job_faults = []
         self.count_only = False       # rows are counted and not looked at: for much of them
         self.refused_text = None      # rows with this text are refused
+        self.table_rate = 0           # load jobs that a table bears in 10 seconds; 0: any number
+        self.older_jobs = 0.0         # seconds that jobs say they are older
         self.hidden_jobs = False      # a job that is not there is one that may not be seen
         self.pending_seconds = 0.0    # that a job waits before it runs
         self.running_seconds = 0.0
@@ -455,10 +470,18 @@ class BigQueryFake(GoogleStub):
                             f"{given or 'US'}")
         return given or "US"
 
+    def location_of_dataset(self, asked, sql):
+        dataset = re.search(TABLE, sql)[2]
+        if asked.get("jobReference", {}).get("location") != self.find_dataset(dataset)["location"]:
+            raise error(404, "notFound", f"Not found: Dataset {self.project}:{dataset} was not found in location US")
+
     def insert_job(self, asked, content=None):
         self.check_job(asked)
         conf = asked["configuration"]
         if conf.get("dryRun"):
+            if conf["query"]["query"].startswith("MERGE "):
+                self.location_of_dataset(asked, conf["query"]["query"])
+                self.merge(conf["query"]["query"], None)
             return Answer(200, {"kind": "bigquery#job", "status": {"state": "DONE"}, "configuration": conf,
                                 "jobReference": {"projectId": self.project, "location": "US"},
                                 "statistics": {"query": {"totalBytesProcessed": "0"}}})
@@ -527,7 +550,7 @@ class BigQueryFake(GoogleStub):
                 "etag": "x", "user_email": job["user"],
                 "configuration": {"jobType": "LOAD" if "load" in job["configuration"] else "QUERY",
                                   **job["configuration"]},
-                "statistics": {"creationTime": str(int(job["made"] * 1000)), **job["statistics"]}, "status": status}
+                "statistics": {"creationTime": str(int((job["made"] - self.older_jobs) * 1000)), **job["statistics"]}, "status": status}
 
     def finish_upload(self, job, content):
         if "load" not in job.get("configuration", {}):
@@ -559,10 +582,35 @@ class BigQueryFake(GoogleStub):
         if table.loads > self.loads_a_day:
             raise error(403, "quotaExceeded", "Quota exceeded: Your table exceeded quota for imports or query appends "
                         "per table. For more information, see https://cloud.google.com/bigquery/docs/troubleshoot-quotas")
+        self.check_rate(table)
+        self.check_schema(conf, table, name)
         self.load_lines(job, table, int(conf.get("maxBadRecords", 0)))
 
+    def check_rate(self, table):
+        now = time.time()
+        table.changed = [t for t in table.changed if now - t < 10]
+        if self.table_rate and len(table.changed) >= self.table_rate:
+            raise error(403, "rateLimitExceeded", "Exceeded rate limits: too many table update operations for this table. "
+                        "For more information, see https://cloud.google.com/bigquery/docs/troubleshoot-quotas")
+        table.changed.append(now)
+
+    @staticmethod
+    def check_schema(conf, table, name):
+        """A schema in the job may leave columns out, and must be the table's otherwise."""
+        same = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"}
+        for f in conf.get("schema", {}).get("fields", []):
+            has = table.fields.get(f["name"].lower())
+            if has is None:
+                raise error(400, "invalid", f"Provided Schema does not match Table {name}. Cannot add fields (field: "
+                            f"{f['name']})")
+            for what, otherwise in (("type", None), ("mode", "NULLABLE"), ("maxLength", None)):
+                a, b = f.get(what, otherwise), has.get(what, otherwise)
+                if same.get(a, a) != same.get(b, b):
+                    raise error(400, "invalid", f"Provided Schema does not match Table {name}. Field {f['name']} has changed "
+                                f"{what} from {b} to {a}")
+
     def load_lines(self, job, table, max_bad):
-        content = job["content"]
+        content, conf = job["content"], job["configuration"]["load"]
         squeezed = content[:2] == b"\x1f\x8b"
         text = gzip.decompress(content) if squeezed else content
         rows, errors, at = [], [], 0
@@ -571,7 +619,7 @@ class BigQueryFake(GoogleStub):
         for line in text.split(b"\n") if not self.count_only else []:
             if line.strip():
                 try:
-                    rows.append(self.load_line(table, line))
+                    rows.append(self.load_line(table, line, conf.get("schema")))
                 except ValueError as e:  # UnicodeError and JSONDecodeError are two of them
                     errors.append({"reason": "invalid", "message": "Error while reading data, error message: JSON "
                                    f"parsing error in row starting at position {at}: {e}"})
@@ -595,7 +643,7 @@ class BigQueryFake(GoogleStub):
         table.add(rows if not self.count_only else [])
         job["statistics"]["load"]["outputRows"] = str(len(rows))
 
-    def load_line(self, table, line):
+    def load_line(self, table, line, schema):
         if len(line) > 100_000_000:
             raise ValueError("Row size is too large")
         if self.refused_text and self.refused_text.encode() in line:
@@ -608,13 +656,18 @@ class BigQueryFake(GoogleStub):
         if not isinstance(given, dict):
             raise ValueError("Value encountered without start of object.")
         fields = table.fields
-        row = {}
+        if schema:  # the other columns get their default; without a schema they are null
+            known = {f["name"].lower() for f in schema["fields"]}
+            row = {f["name"]: default_of(f) for k, f in fields.items() if k not in known and has_default(f)}
+            fields = {k: f for k, f in fields.items() if k in known}
+        else:
+            row = {}
         for k, v in given.items():
             if k.lower() not in fields:
                 raise ValueError(f"No such field: {k}.")
             field = fields[k.lower()]
             row[field["name"]] = convert(field, plain(v, field["type"] == "JSON"))
-        for f in fields.values():
+        for f in table.fields.values():
             if f["name"] not in row and f.get("mode") == "REQUIRED":
                 raise ValueError(f"Missing required field: {f['name']}.")
             row.setdefault(f["name"], [] if f.get("mode") == "REPEATED" else None)
@@ -669,11 +722,19 @@ class BigQueryFake(GoogleStub):
         self.need(permission, f"Table {project}:{dataset}.{name}")
         return self.find_table(dataset, name)
 
+    def check_filter(self, table, column):
+        r = table.resource
+        needed = r.get("requirePartitionFilter") or r.get("timePartitioning", {}).get("requirePartitionFilter")
+        by = r.get("rangePartitioning", r.get("timePartitioning", {})).get("field", "_PARTITIONTIME")
+        if needed and column != by:
+            raise error(400, "invalidQuery", f"Cannot query over table 't' without a filter over column(s) '{by}' that can be "
+                        "used for partition elimination")
+
     def merge(self, sql, job):
         found = re.fullmatch(
             rf"MERGE {TABLE} AS t USING \(SELECT \* EXCEPT \(tailrace_rank\) FROM \(SELECT s\.\*, ROW_NUMBER\(\) OVER "
             rf"\(PARTITION BY (.*?) ORDER BY (.*?)\) AS tailrace_rank FROM {TABLE} AS s\) WHERE tailrace_rank = 1\) AS s "
-            r"ON (.*?) WHEN MATCHED AND (.*) THEN UPDATE SET (.*?) WHEN NOT MATCHED THEN INSERT \((.*?)\) VALUES "
+            r"ON (.*?)" + FILTER + r" WHEN MATCHED AND (.*) THEN UPDATE SET (.*?) WHEN NOT MATCHED THEN INSERT \((.*?)\) VALUES "
             r"\((.*?)\)", sql)
         if not found:
             raise error(400, "invalidQuery", "Syntax error in MERGE")
@@ -684,8 +745,11 @@ class BigQueryFake(GoogleStub):
         versions = re.findall(rf"s\.{NAME} DESC", found[5])
         if found[9] != " AND ".join(f"t.`{k}` = s.`{k}`" for k in keys):
             raise error(400, "invalidQuery", "the rows of a key are not those that are matched")
-        newer, columns = python_of(found[10]), re.findall(NAME, found[12])
-        changed = re.findall(rf"{NAME} = s\.{NAME}", found[11])
+        self.check_filter(target, found[11])
+        newer, columns = python_of(found[12]), re.findall(NAME, found[14])
+        changed = re.findall(rf"{NAME} = s\.{NAME}", found[13])
+        if job is None:  # a dry run
+            return []
         newest = {}
         for row in stage.rows:
             key = tuple(row.get(k) for k in keys)
@@ -702,7 +766,8 @@ class BigQueryFake(GoogleStub):
                     t.update({a: s.get(b) for a, b in changed})
                     n += 1
             if key not in there:
-                target.rows.append({f["name"]: None for f in target.fields.values()} | {c: s.get(c) for c in columns})
+                target.rows.append({f["name"]: default_of(f) if has_default(f) else None for f in target.fields.values()}
+                                   | {c: s.get(c) for c in columns})
                 n += 1
         job["statistics"]["query"] = {"statementType": "MERGE", "numDmlAffectedRows": str(n)}
         return []
@@ -712,15 +777,17 @@ class BigQueryFake(GoogleStub):
         return {p["name"]: [v["value"] for v in p["parameterValue"]["arrayValues"]] for p in conf["queryParameters"]}
 
     def count_uuids(self, sql, conf):
-        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u", sql)
+        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u" + FILTER, sql)
         table = self.table_named(found.groups()[:3], "tables.getData")
+        self.check_filter(table, found[6])
         asked = set(self.parameters(conf)["uuids"])
         hits = [r[found[4]] for r in table.rows if r.get(found[4]) in asked]
         return [[len(set(hits)), len(hits)]]
 
     def which_uuids(self, sql, conf):
-        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u", sql)
+        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u" + FILTER, sql)
         table = self.table_named(found.groups()[:3], "tables.getData")
+        self.check_filter(table, found[6])
         there = {r[found[4]] for r in table.rows}
         hits = [str(i) for i, u in enumerate(self.parameters(conf)["uuids"]) if u in there]
         return [[",".join(hits) or None]]
@@ -728,8 +795,9 @@ class BigQueryFake(GoogleStub):
     def count_rows(self, sql, conf):
         found = re.fullmatch(r"SELECT COUNT\(DISTINCT IF\(newer, i, NULL\)\), COUNT\(\*\) - COUNT\(DISTINCT i\) FROM "
                              r"\(SELECT i, (\(.*\)) AS newer FROM UNNEST\(@p0\) AS k WITH OFFSET AS i JOIN " + TABLE +
-                             r" AS t ON (.*)\)", sql)
+                             r" AS t ON (.*?)" + FILTER + r"\)", sql)
         table = self.table_named(found.groups()[1:4], "tables.getData")
+        self.check_filter(table, found[7])
         p = self.parameters(conf)
         keys = re.findall(rf"t\.{NAME} = ", found[5])
         newer = re.sub(r"@(p\d+)\[OFFSET\(i\)\]", r"@\1", found[1])
@@ -814,6 +882,7 @@ class BigQueryFake(GoogleStub):
                 row[field["name"]] = convert(field, v, streamed=True)
             except ValueError as e:
                 raise RowError(k, str(e)) from None
+        row |= {f["name"]: default_of(f) for f in fields.values() if f["name"] not in row and has_default(f)}
         for f in fields.values():
             if f["name"] not in row and f.get("mode") == "REQUIRED":
                 raise RowError(f["name"], "Missing required field: " + f["name"])

@@ -59,7 +59,7 @@ static enum tr_rc run_try(struct piece *p, struct line *const *lines, size_t n, 
 
     (void)snprintf(id, sizeof(id), "tailrace_probe_%s_%u", l->attempt, l->probes++);
     tr_buf_clear(&l->d->body);
-    bq_write_load(&l->d->body, &l->d->place, id, &label, l->probe, n == 1 ? 0 : n);
+    bq_write_load(&l->d->body, &l->d->place, id, &label, l->probe, &l->d->fit, n == 1 ? 0 : n);
     bq_upload_init(&up, l->d);
     for (size_t i = 0; i < n; i++)
         tr_buf_add(&up.left, p->text.p + lines[i]->at, lines[i]->n);
@@ -68,7 +68,7 @@ static enum tr_rc run_try(struct piece *p, struct line *const *lines, size_t n, 
         rc = bq_upload_finish(l->cx, &up, &l->job, &was_there, err);
     bq_upload_fini(&up);
     if (rc == TR_OK)
-        rc = bq_job_wait(l->cx, l->d, id, &l->job, err);
+        rc = bq_job_wait(l->cx, l->d, id, 0, &l->job, err);
     return rc;
 }
 

@@ -24,7 +24,8 @@ enum {
     CANCEL_GRACE_S = 5,
     NUMBER_MAX = 1 << 20, /* more jobs than BigQuery takes for a table in a year */
 };
-#define PENDING_MOST_US (15 * TR_US_PER_MIN)
+#define PENDING_TOLD_US (5 * TR_US_PER_MIN)
+#define PENDING_MOST_US TR_US_PER_DAY
 
 /* ---- single calls ---- */
 
@@ -132,10 +133,50 @@ static enum tr_rc poll(const struct tr_ctx *cx, struct bq_dest *d, const char *i
     return TR_OK;
 }
 
-static bool is_pending_too_long(const struct bq_job *job)
+static int64_t pending_us(const struct bq_job *job)
 {
-    return job->state == BQ_PENDING && job->created_us != 0 &&
-           tr_clock_wall_us() - job->created_us > PENDING_MOST_US;
+    return job->state != BQ_PENDING || job->created_us == 0 ? 0
+                                                            : tr_clock_wall_us() - job->created_us;
+}
+
+/* How long a job may wait in BigQuery's queue: hours are seen in life, and whoever gives up sends
+ * everything again only to stand at the end of the queue. So it is longer each time. */
+static int64_t patience_us(const struct bq_dest *d, uint32_t n)
+{
+    int64_t most = tr_conf_int(d->conf, "pending_minutes") * TR_US_PER_MIN;
+
+    for (; n > 0 && most < PENDING_MOST_US; n--)
+        most *= 2;
+    return most < PENDING_MOST_US ? most : PENDING_MOST_US;
+}
+
+static void tell_pending(const struct bq_dest *d, int64_t us, bool *told)
+{
+    char text[200];
+
+    if (*told || us < PENDING_TOLD_US || d->load == NULL || d->load->spec.notices == NULL)
+        return;
+    *told = true;
+    (void)snprintf(text, sizeof(text),
+                   "a job waits in BigQuery's queue for %lld minutes already: other jobs of the "
+                   "project or its reservation take the slots",
+                   (long long)(us / TR_US_PER_MIN));
+    d->load->spec.notices->notice(d->load->spec.notices, text);
+}
+
+/* Time is up. */
+static enum tr_rc still_running(const struct bq_job *job, const char *id, struct tr_err *err)
+{
+    int64_t us = pending_us(job);
+
+    if (us < TR_US_PER_MIN)
+        return tr_fail(err, TR_AMBIGUOUS, "bigquery.job_running", NULL,
+                       "BigQuery's job %s has not ended yet", id);
+    return tr_fail(
+        err, TR_AMBIGUOUS, "bigquery.job_pending",
+        "other jobs of the project or its reservation take the slots; it goes on by itself",
+        "a job waits in BigQuery's queue for %lld minutes: %s", (long long)(us / TR_US_PER_MIN),
+        id);
 }
 
 static enum tr_rc stop(struct bq_dest *d, const char *id, struct bq_job *job, struct tr_err *err)
@@ -150,22 +191,22 @@ static enum tr_rc stop(struct bq_dest *d, const char *id, struct bq_job *job, st
     return tr_fail(err, TR_CANCELLED, "bigquery.cancelled", NULL, "cancelled");
 }
 
-enum tr_rc bq_job_wait(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
+enum tr_rc bq_job_wait(const struct tr_ctx *cx, struct bq_dest *d, const char *id, uint32_t n,
                        struct bq_job *job, struct tr_err *err)
 {
     int64_t wait_ms = POLL_FIRST_MS;
-    bool given_up = false;
+    bool given_up = false, told = false;
 
     while (job->state != BQ_DONE) {
-        if (is_pending_too_long(job) && !given_up) {
+        tell_pending(d, pending_us(job), &told);
+        if (pending_us(job) > patience_us(d, n) && !given_up) {
             cancel(cx, d, id);
             given_up = true;
         }
         if (!bq_sleep_ms(cx, wait_ms)) {
             if (tr_ctx_cancelled(cx))
                 return stop(d, id, job, err);
-            return tr_fail(err, TR_AMBIGUOUS, "bigquery.job_running", NULL,
-                           "BigQuery's job %s has not ended yet", id);
+            return still_running(job, id, err);
         }
         enum tr_rc rc = poll(cx, d, id, job, err);
         if (rc != TR_OK)
@@ -316,10 +357,10 @@ static enum tr_rc fence(const struct tr_ctx *cx, struct bq_dest *d, const struct
 }
 
 /* Until it has ended, or time is up. */
-static enum tr_rc wait_live(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
+static enum tr_rc wait_live(const struct tr_ctx *cx, struct bq_dest *d, const char *id, uint32_t n,
                             struct bq_job *job, struct tr_err *err)
 {
-    enum tr_rc rc = bq_job_wait(cx, d, id, job, err);
+    enum tr_rc rc = bq_job_wait(cx, d, id, n, job, err);
 
     return rc == TR_AMBIGUOUS ? TR_OK : rc;
 }
@@ -343,7 +384,7 @@ static enum tr_rc look(const struct tr_ctx *cx, struct bq_dest *d, const struct 
             return TR_OK;
         }
         (void)bq_job_id(key, n, id);
-        rc = wait_live(cx, d, id, job, err);
+        rc = wait_live(cx, d, id, n, job, err);
         if (rc != TR_OK)
             return rc;
         if (job->state != BQ_DONE) {

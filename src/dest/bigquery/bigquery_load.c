@@ -78,7 +78,7 @@ static enum tr_rc open_upload(struct bq_load *l, bool final, struct tr_err *err)
         return rc;
     tr_buf_clear(&d->body);
     bq_write_load(&d->body, &d->place, is_merged(l) ? stage_id(l, id) : l->id, &label,
-                  is_merged(l) ? l->stage : d->place.table, 0);
+                  is_merged(l) ? l->stage : d->place.table, &d->fit, 0);
     l->told = l->counts;
     rc = bq_upload_open(l->cx, &l->up, err);
     if (rc == TR_OK)
@@ -255,6 +255,24 @@ static enum tr_rc commit_empty(const struct tr_ctx *cx, struct bq_load *l, struc
     return rc;
 }
 
+/* A table bears so many changes in 10 seconds: a job that comes too early fails, and counts
+ * towards the 1,500 of the day. The job is made by the last piece of the upload. */
+static enum tr_rc wait_for_turn(const struct tr_ctx *cx, struct bq_load *l, struct tr_err *err)
+{
+    int64_t most = tr_conf_int(l->d->conf, "loads_per_10_seconds");
+
+    for (;;) {
+        int64_t us = bq_quota_turn_us(&l->d->place, most, tr_clock_boot_us());
+
+        if (us <= 0)
+            return TR_OK;
+        if (!bq_sleep_ms(cx, us / TR_US_PER_MS + 1))
+            return tr_fail(err, tr_ctx_cancelled(cx) ? TR_CANCELLED : TR_TRANSIENT,
+                           "bigquery.load_turn", NULL,
+                           "no turn for a load job came: the table has others");
+    }
+}
+
 static enum tr_rc end_upload(const struct tr_ctx *cx, struct bq_load *l, bool *ret_was_there,
                              struct tr_err *err)
 {
@@ -268,6 +286,8 @@ static enum tr_rc end_upload(const struct tr_ctx *cx, struct bq_load *l, bool *r
         rc = open_upload(l, true, err);
     else if (!is_merged(l))
         rc = keep_counts(cx, l, err);
+    if (rc == TR_OK && !is_merged(l))
+        rc = wait_for_turn(cx, l, err);
     return rc == TR_OK ? bq_upload_finish(cx, &l->up, &l->job, ret_was_there, err) : rc;
 }
 
@@ -307,7 +327,7 @@ static enum tr_rc commit(const struct tr_ctx *cx, struct bq_load *l, struct tr_e
 static enum tr_rc settle(const struct tr_ctx *cx, struct bq_load *l, struct tr_receipt *ret,
                          struct tr_err *err)
 {
-    enum tr_rc rc = bq_job_wait(cx, l->d, l->id, &l->job, err);
+    enum tr_rc rc = bq_job_wait(cx, l->d, l->id, l->n, &l->job, err);
 
     if (rc != TR_OK)
         return leave_open(rc, err);

@@ -92,8 +92,8 @@ static bool is_key(const struct tr_schema *s, int column)
     return s->columns[column].role == TR_ROLE_KEY;
 }
 
-void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_fit *fit,
-                  const char *stage, bool replace)
+void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                  const struct bq_fit *fit, const char *stage, bool replace)
 {
     const struct tr_schema *s = fit->schema;
     size_t n = 0;
@@ -107,6 +107,7 @@ void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_
         put(sql, i == 0 ? "t." : " AND t.", column_of(fit, s->keys[i]));
         put(sql, " = s.", column_of(fit, s->keys[i]));
     }
+    bq_sql_any_partition(sql, t);
     tr_buf_z(sql, " WHEN MATCHED AND ");
     put_newer(sql, fit, replace);
     tr_buf_z(sql, " THEN UPDATE SET ");
@@ -160,7 +161,7 @@ void bq_merge_drop(const struct tr_ctx *cx, struct bq_load *l)
 static enum tr_rc settle_stage(const struct tr_ctx *cx, struct bq_load *l, const char *id,
                                struct tr_err *err)
 {
-    enum tr_rc rc = bq_job_wait(cx, l->d, id, &l->job, err);
+    enum tr_rc rc = bq_job_wait(cx, l->d, id, l->n, &l->job, err);
 
     if (rc == TR_AMBIGUOUS) {
         rc = TR_TRANSIENT;
@@ -189,7 +190,7 @@ enum tr_rc bq_merge_commit(const struct tr_ctx *cx, struct bq_load *l, const cha
     if (rc != TR_OK)
         return tr_wrap(err, "load the stage");
     tr_buf_init(&sql, SQL_BYTES);
-    bq_merge_sql(&sql, &l->d->place, &l->d->fit, l->stage, l->spec.replace);
+    bq_merge_sql(&sql, &l->d->place, &l->d->table, &l->d->fit, l->stage, l->spec.replace);
     tr_buf_ch(&sql, '\0');
     tr_buf_clear(&l->d->body);
     if (sql.failed)

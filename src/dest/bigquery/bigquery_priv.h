@@ -43,6 +43,7 @@ enum {
     BQ_ROW_BYTES = 100 * 1000 * 1000, /* of a line of JSON in a load */
     BQ_JSON_DEPTH = 500,              /* of a value of type JSON */
     BQ_PARTITIONS_A_JOB = 4000,
+    BQ_CLUSTER = 4,        /* columns that a table can be clustered by */
     BQ_LOADS_A_DAY = 1500, /* a table */
     BQ_LOADS_WARN = 1200,  /* 80 % of them */
 };
@@ -210,7 +211,9 @@ struct bq_table {
     char partition_column[BQ_NAME_BYTES + 1];
     int64_t partition_life_us; /* BigQuery deletes a partition so long after its start; 0: never */
     int64_t expires_us;        /* when the table deletes itself; 0: never */
-    bool requires_filter;
+    bool requires_filter;      /* on filter_column, of numbers or of times */
+    bool filter_is_number;
+    char filter_column[BQ_NAME_BYTES + 1];
     struct bq_column *columns;
     size_t n;
 };
@@ -259,8 +262,10 @@ const char *bq_job_id(const struct tr_key *key, uint32_t n, char out[BQ_JOB_ID])
 /* text, percent-encoded for a path. */
 void bq_path_add(struct tr_buf *out, const char *text);
 
+struct bq_fit;
 void bq_write_load(struct tr_buf *out, const struct bq_place *p, const char *id,
-                   const struct bq_label *label, const char *table, uint64_t max_bad);
+                   const struct bq_label *label, const char *table, const struct bq_fit *fit,
+                   uint64_t max_bad);
 void bq_write_query(struct tr_buf *out, const struct bq_place *p, const char *id,
                     const struct bq_label *label, const char *sql);
 
@@ -271,14 +276,18 @@ void bq_write_insert(struct tr_buf *out, const struct tr_str *rows, size_t n);
 struct bq_new_table {
     const struct bq_column **columns;
     size_t n;
-    const char *partition_column; /* or NULL */
-    int64_t expires_us;           /* 0: never */
-    enum bq_what what;            /* BQ_WHAT_OTHER: no label */
+    const char *partition_column;    /* or NULL */
+    const char *cluster[BQ_CLUSTER]; /* columns, the weightiest first */
+    size_t n_cluster;
+    int64_t expires_us; /* 0: never */
+    enum bq_what what;  /* BQ_WHAT_OTHER: no label */
 };
 void bq_write_table(struct tr_buf *out, const struct bq_place *p, const char *table,
                     const struct bq_new_table *t);
 
 void bq_sql_name(struct tr_buf *out, const char *name);
+/* " AND .." for a table t that asks for a filter on its partitions: one that lets all through. */
+void bq_sql_any_partition(struct tr_buf *out, const struct bq_table *t);
 void bq_sql_table(struct tr_buf *out, const struct bq_place *p, const char *table);
 
 /* ---- fitting ---- */
@@ -516,11 +525,12 @@ void bq_job_unknown(struct bq_job *ret);
  * this call or by another (told by its label). TR_AMBIGUOUS: nobody knows. */
 TR_MUST_USE enum tr_rc bq_job_insert(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
                                      struct bq_job *ret, struct tr_err *err);
-/* Until it is DONE. TR_AMBIGUOUS "bigquery.job_running" at the deadline. Somebody who cancels has
- * the job cancelled, and TR_CANCELLED unless it ended well before. One that stays PENDING for too
- * long is cancelled. */
+/* Until it is DONE. n: its number among those of its chunk. TR_AMBIGUOUS "bigquery.job_running" or
+ * "bigquery.job_pending" at the deadline. Somebody who cancels has the job cancelled, and
+ * TR_CANCELLED unless it ended well before. One that stays PENDING for longer than pending_minutes,
+ * twice as long with each number, is cancelled. */
 TR_MUST_USE enum tr_rc bq_job_wait(const struct tr_ctx *cx, struct bq_dest *d, const char *id,
-                                   struct bq_job *job, struct tr_err *err);
+                                   uint32_t n, struct bq_job *job, struct tr_err *err);
 /* The error of a job that is dead. */
 enum tr_rc bq_job_fail(const struct bq_job *job, struct bq_class *ret_class, struct tr_err *err);
 
@@ -589,8 +599,8 @@ TR_MUST_USE enum tr_rc bq_stream_send(const struct tr_ctx *cx, struct bq_dest *d
 /* ---- models that change ---- */
 
 /* The statement (pure). replace: rows of the same version are written anew too. */
-void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_fit *fit,
-                  const char *stage, bool replace);
+void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
+                  const struct bq_fit *fit, const char *stage, bool replace);
 TR_MUST_USE enum tr_rc bq_merge_stage(struct bq_load *l, struct tr_err *err);
 /* Waits for the stage's load and makes the MERGE: l->job is that of the chunk then. */
 TR_MUST_USE enum tr_rc bq_merge_commit(const struct tr_ctx *cx, struct bq_load *l,
@@ -631,5 +641,8 @@ enum tr_rc bq_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct t
 /* Counts a load into the place's table, and tells how many there were within 24 hours. */
 void bq_quota_count(const struct bq_place *p, int64_t now_us);
 uint64_t bq_quota_today(const struct bq_place *p, int64_t now_us);
+/* Takes a turn for a load job of the table, of which there are `most` in 10 seconds: 0, or how long
+ * to wait before asking again. boot_us: of the clock that never stands still. */
+int64_t bq_quota_turn_us(const struct bq_place *p, int64_t most, int64_t boot_us);
 
 #endif

@@ -22,6 +22,46 @@ static struct {
     } tables[TABLES];
 } quota = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* ---- the pace ---- */
+
+enum { TURNS = 1024 };
+#define TURN_WINDOW_US (11 * TR_US_PER_S) /* ways are of different length */
+
+/* When the last loads were made, of tables that had some within the window. */
+static struct {
+    pthread_mutex_t lock;
+    struct turn {
+        uint64_t table;
+        int64_t boot_us;
+    } last[TURNS]; /* a ring */
+    size_t at;
+} turns = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static uint64_t hash_place(const struct bq_place *p);
+
+int64_t bq_quota_turn_us(const struct bq_place *p, int64_t most, int64_t boot_us)
+{
+    uint64_t table = hash_place(p);
+    int64_t n = 0, oldest = boot_us;
+
+    (void)pthread_mutex_lock(&turns.lock);
+    for (size_t i = 0; i < TURNS; i++) {
+        const struct turn *t = &turns.last[i];
+        if (t->table != table || boot_us - t->boot_us >= TURN_WINDOW_US)
+            continue;
+        n++;
+        oldest = t->boot_us < oldest ? t->boot_us : oldest;
+    }
+    if (n < most) {
+        turns.last[turns.at] = (struct turn){ table, boot_us };
+        turns.at = (turns.at + 1) % TURNS;
+    }
+    (void)pthread_mutex_unlock(&turns.lock);
+    return n < most ? 0 : oldest + TURN_WINDOW_US - boot_us;
+}
+
+/* ---- the day ---- */
+
 static uint64_t hash_place(const struct bq_place *p)
 {
     uint64_t h = tr_hash64(p->project, strlen(p->project), 0);

@@ -236,12 +236,18 @@ static const struct {
 static enum bq_partition read_partition(const json_t *j, struct bq_table *ret)
 {
     const json_t *time = json_object_get(j, "timePartitioning");
+    const json_t *range = json_object_get(j, "rangePartitioning");
     const char *type = text_of(time, "type");
 
     ret->requires_filter = json_is_true(json_object_get(j, "requirePartitionFilter")) ||
                            json_is_true(json_object_get(time, "requirePartitionFilter"));
     ret->partition_life_us = (int64_t)count_of(time, "expirationMs") * TR_US_PER_MS;
     copy_text(ret->partition_column, sizeof(ret->partition_column), time, "field");
+    copy_text(ret->filter_column, sizeof(ret->filter_column), range, "field");
+    ret->filter_is_number = json_is_object(range);
+    if (json_is_object(time))
+        (void)snprintf(ret->filter_column, sizeof(ret->filter_column), "%s",
+                       ret->partition_column[0] == '\0' ? "_PARTITIONTIME" : ret->partition_column);
     if (ret->partition_column[0] == '\0') /* by the time of loading: rows have no say */
         return BQ_NOT_BY_COLUMN;
     for (size_t i = 0; i < sizeof(partitions) / sizeof(partitions[0]); i++)

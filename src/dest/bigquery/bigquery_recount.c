@@ -50,16 +50,6 @@ static enum tr_rc ask(const struct tr_ctx *cx, struct bq_dest *d, size_t n, stru
     return rc;
 }
 
-/* A table may ask for a filter on its partitions: one that lets all of them through. */
-static void put_filter(struct tr_buf *sql, const struct bq_table *t)
-{
-    if (!t->requires_filter || t->partition_column[0] == '\0')
-        return;
-    tr_buf_z(sql, " AND t.");
-    bq_sql_name(sql, t->partition_column);
-    tr_buf_z(sql, " >= '0001-01-01'");
-}
-
 /* ---- events ---- */
 
 static void write_uuids(struct bq_dest *d, const struct tr_buf *sql, const struct tr_uuid *uuids,
@@ -99,7 +89,7 @@ static void put_join(struct tr_buf *sql, const struct bq_place *p, const struct 
     tr_buf_z(sql, " AS t ON t.");
     bq_sql_name(sql, fit->col[fit->uuid].to->name);
     tr_buf_z(sql, " = u");
-    put_filter(sql, t);
+    bq_sql_any_partition(sql, t);
 }
 
 void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
@@ -278,7 +268,7 @@ void bq_recount_rows_sql(struct tr_buf *sql, const struct bq_place *p, const str
         else
             tr_buf_printf(sql, " = @p%zu[OFFSET(i)]", k);
     }
-    put_filter(sql, table);
+    bq_sql_any_partition(sql, table);
     tr_buf_ch(sql, ')');
 }
 

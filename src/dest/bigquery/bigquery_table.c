@@ -84,6 +84,20 @@ enum tr_rc bq_table_make_short(const struct tr_ctx *cx, struct bq_dest *d, const
     return bq_table_make(cx, d, table, &t, &was_there, err);
 }
 
+/* Models that change are merged by their keys: sorted by them, a merge need not read everything. */
+static void cluster_by_keys(const struct tr_projection *p, const struct bq_column *const *list,
+                            struct bq_new_table *t)
+{
+    for (size_t k = 0; p->schema->is_mutable && k < p->schema->n_keys; k++)
+        for (size_t i = 0, at = 0; i < p->n; i++) {
+            if (p->optional[i])
+                continue;
+            if (p->column[i] == p->schema->keys[k] && t->n_cluster < BQ_CLUSTER)
+                t->cluster[t->n_cluster++] = list[at]->name;
+            at++;
+        }
+}
+
 enum tr_rc bq_table_columns(const struct bq_dest *d, const struct tr_projection *p,
                             struct bq_column *columns, const struct bq_column **list,
                             struct bq_new_table *ret, struct tr_err *err)
@@ -103,6 +117,7 @@ enum tr_rc bq_table_columns(const struct bq_dest *d, const struct tr_projection 
             ret->partition_column = c->name;
         list[ret->n++] = c;
     }
+    cluster_by_keys(p, list, ret);
     return TR_OK;
 }
 

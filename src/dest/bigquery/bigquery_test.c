@@ -167,7 +167,7 @@ static enum tr_rc write_row(struct bq_dest *d, const char *name, struct bq_uploa
         rc = tr_fail(err, TR_INTERNAL, "bigquery.test", NULL, "%s", reason);
     bq_rows_fini(&rows);
     tr_buf_clear(&d->body);
-    bq_write_load(&d->body, &d->place, id, &label, name, 0);
+    bq_write_load(&d->body, &d->place, id, &label, name, &d->fit, 0);
     return rc;
 }
 
@@ -190,7 +190,7 @@ static enum tr_rc load_row(const struct tr_ctx *cx, struct bq_dest *d, const cha
     if (rc == TR_OK)
         rc = bq_upload_finish(cx, &up, job, &was_there, err);
     if (rc == TR_OK)
-        rc = bq_job_wait(cx, d, id, job, err);
+        rc = bq_job_wait(cx, d, id, 0, job, err);
     if (rc == TR_OK && bq_job_is_dead(job))
         rc = bq_job_fail(job, NULL, err);
     if (rc == TR_OK && job->output_rows != 1)
@@ -271,6 +271,53 @@ static enum tr_rc stream_row(const struct tr_ctx *cx, struct bq_dest *d, const c
     return rc == TR_OK ? rc : tr_wrap(err, "stream a row into %.100s", name);
 }
 
+/* A merge that is only looked at needs what the first run will need, and costs nothing. */
+static enum tr_rc look_at_merge(const struct tr_ctx *cx, struct bq_dest *d,
+                                const struct bq_place *place, const struct bq_table *t,
+                                const struct bq_fit *fit, const char *stage, struct tr_err *err)
+{
+    struct tr_buf sql;
+
+    tr_buf_init(&sql, 1 << 20);
+    bq_merge_sql(&sql, place, t, fit, stage, false);
+    tr_buf_clear(&d->body);
+    tr_buf_z(&d->body, "{\"jobReference\":{\"projectId\":");
+    tr_buf_json_str(&d->body, tr_str_of(place->project));
+    tr_buf_z(&d->body, ",\"location\":");
+    tr_buf_json_str(&d->body, tr_str_of(place->location));
+    tr_buf_z(&d->body, "},\"configuration\":{\"dryRun\":true,\"query\":{\"query\":");
+    tr_buf_json_str(&d->body, tr_buf_view(&sql));
+    tr_buf_z(&d->body, ",\"useLegacySql\":false}}}");
+    bool failed = sql.failed;
+    tr_buf_fini(&sql);
+    if (failed)
+        return tr_fail_oom(err);
+    bq_url(d, BQ_ROOT_API, "jobs");
+    enum tr_rc rc = bq_post(cx, d, true, NULL, err);
+    return rc == TR_OK ? rc : tr_wrap(err, "merge a row into %.100s", place->table);
+}
+
+/* From the test table into the export's own, or where there is none yet, into itself. */
+static enum tr_rc check_merge(const struct tr_ctx *cx, struct bq_dest *d,
+                              const struct tr_projection *p, const char *name,
+                              const struct bq_table *made, struct tr_err *err)
+{
+    struct bq_place place = d->place;
+    struct bq_table t;
+    struct bq_fit fit;
+    bool found = false;
+
+    enum tr_rc rc = bq_table_read(cx, d, d->place.table, &t, &found, err);
+    if (rc == TR_OK && found)
+        rc = bq_fit(p, &t, &fit, NULL, err);
+    if (!found)
+        place.table = name;
+    if (rc == TR_OK)
+        rc = look_at_merge(cx, d, &place, found ? &t : made, found ? &fit : &d->fit, name, err);
+    bq_table_fini(&t);
+    return rc;
+}
+
 typedef enum tr_rc put_row(const struct tr_ctx *, struct bq_dest *, const char *table,
                            struct tr_err *);
 
@@ -296,6 +343,8 @@ static enum tr_rc check_load(const struct tr_ctx *cx, struct bq_dest *d,
         rc = bq_fit(p, &t, &d->fit, NULL, err);
     if (rc == TR_OK)
         rc = put(cx, d, name, err);
+    if (rc == TR_OK && p->schema->is_mutable)
+        rc = check_merge(cx, d, p, name, &t, err);
     d->fit = before;
     bq_table_fini(&t);
     return rc;

@@ -79,8 +79,28 @@ static void add_labels(struct tr_buf *out, const struct bq_label *l)
 
 /* ---- jobs ---- */
 
+static void add_field(struct tr_buf *out, const struct bq_column *c)
+{
+    add_text(out, "{\"name\":", c->name);
+    add_text(out, ",\"type\":", c->type_name);
+    tr_buf_printf(out, ",\"mode\":\"%s\"",
+                  c->is_repeated   ? "REPEATED"
+                  : c->is_required ? "REQUIRED"
+                                   : "NULLABLE");
+    if (c->max_length > 0)
+        tr_buf_printf(out, ",\"maxLength\":\"%" PRId64 "\"", c->max_length);
+    if (c->precision > 0)
+        tr_buf_printf(out, ",\"precision\":\"%" PRId64 "\",\"scale\":\"%" PRId64 "\"", c->precision,
+                      c->scale);
+    tr_buf_ch(out, '}');
+}
+
+/* With the columns that are written: others get their default, as in a stream ("Default column
+ * values", BigQuery documentation; without a schema they would be NULL, or fail where they are
+ * REQUIRED). */
 void bq_write_load(struct tr_buf *out, const struct bq_place *p, const char *id,
-                   const struct bq_label *label, const char *table, uint64_t max_bad)
+                   const struct bq_label *label, const char *table, const struct bq_fit *fit,
+                   uint64_t max_bad)
 {
     tr_buf_ch(out, '{');
     add_job_ref(out, p, id);
@@ -90,6 +110,13 @@ void bq_write_load(struct tr_buf *out, const struct bq_place *p, const char *id,
     add_table_ref(out, p, table);
     tr_buf_z(out, ",\"sourceFormat\":\"NEWLINE_DELIMITED_JSON\",\"encoding\":\"UTF-8\","
                   "\"createDisposition\":\"CREATE_NEVER\",\"writeDisposition\":\"WRITE_APPEND\"");
+    tr_buf_z(out, ",\"schema\":{\"fields\":[");
+    for (size_t i = 0; i < fit->n; i++) {
+        if (i != 0)
+            tr_buf_ch(out, ',');
+        add_field(out, fit->col[i].to);
+    }
+    tr_buf_z(out, "]}");
     if (max_bad != 0)
         tr_buf_printf(out, ",\"maxBadRecords\":%" PRIu64, max_bad);
     tr_buf_z(out, "}}}");
@@ -129,22 +156,6 @@ void bq_write_insert(struct tr_buf *out, const struct tr_str *rows, size_t n)
 
 /* ---- tables ---- */
 
-static void add_field(struct tr_buf *out, const struct bq_column *c)
-{
-    add_text(out, "{\"name\":", c->name);
-    add_text(out, ",\"type\":", c->type_name);
-    tr_buf_printf(out, ",\"mode\":\"%s\"",
-                  c->is_repeated   ? "REPEATED"
-                  : c->is_required ? "REQUIRED"
-                                   : "NULLABLE");
-    if (c->max_length > 0)
-        tr_buf_printf(out, ",\"maxLength\":\"%" PRId64 "\"", c->max_length);
-    if (c->precision > 0)
-        tr_buf_printf(out, ",\"precision\":\"%" PRId64 "\",\"scale\":\"%" PRId64 "\"", c->precision,
-                      c->scale);
-    tr_buf_ch(out, '}');
-}
-
 void bq_write_table(struct tr_buf *out, const struct bq_place *p, const char *table,
                     const struct bq_new_table *t)
 {
@@ -161,6 +172,9 @@ void bq_write_table(struct tr_buf *out, const struct bq_place *p, const char *ta
         add_text(out, ",\"timePartitioning\":{\"type\":\"DAY\",\"field\":", t->partition_column);
         tr_buf_ch(out, '}');
     }
+    for (size_t i = 0; i < t->n_cluster; i++)
+        add_text(out, i == 0 ? ",\"clustering\":{\"fields\":[" : ",", t->cluster[i]);
+    tr_buf_z(out, t->n_cluster == 0 ? "" : "]}");
     if (t->expires_us != 0)
         tr_buf_printf(out, ",\"expirationTime\":\"%" PRId64 "\"", t->expires_us / TR_US_PER_MS);
     if (t->what != BQ_WHAT_OTHER)
@@ -188,4 +202,17 @@ void bq_sql_table(struct tr_buf *out, const struct bq_place *p, const char *tabl
     bq_sql_name(out, p->dataset);
     tr_buf_ch(out, '.');
     bq_sql_name(out, table);
+}
+
+/* Rows without a value there have a partition of their own, and so have those of the streaming
+ * buffer where the partition is by the time of loading. */
+void bq_sql_any_partition(struct tr_buf *out, const struct bq_table *t)
+{
+    if (!t->requires_filter || t->filter_column[0] == '\0')
+        return;
+    tr_buf_z(out, " AND (t.");
+    bq_sql_name(out, t->filter_column);
+    tr_buf_z(out, " IS NULL OR t.");
+    bq_sql_name(out, t->filter_column);
+    tr_buf_z(out, t->filter_is_number ? " >= -9223372036854775808)" : " >= '0001-01-01')");
 }

@@ -31,7 +31,7 @@ static void make_table(const struct tr_schema *s, bool json, bool filter)
     table = (struct bq_table){ .kind = "TABLE", .columns = columns, .n = p.n };
     table.requires_filter = filter;
     if (filter)
-        (void)snprintf(table.partition_column, sizeof(table.partition_column), "timestamp");
+        (void)snprintf(table.filter_column, sizeof(table.filter_column), "timestamp");
     enum tr_rc rc = bq_fit(&p, &table, &fit, NULL, &err);
     assert(rc == TR_OK);
 }
@@ -62,10 +62,10 @@ static void print_merges(const struct tr_schema *s)
     struct tr_buf b;
 
     tr_buf_init(&b, 1 << 24);
-    bq_merge_sql(&b, &place, &fit, "stage", false);
+    bq_merge_sql(&b, &place, &table, &fit, "stage", false);
     print_text("merge", &b);
     tr_buf_clear(&b);
-    bq_merge_sql(&b, &place, &fit, "stage", true);
+    bq_merge_sql(&b, &place, &table, &fit, "stage", true);
     print_text("replace", &b);
     tr_buf_clear(&b);
     bq_recount_rows_sql(&b, &place, &table, &fit);

@@ -190,8 +190,9 @@ json_t *warehouse_fresh(void)
     tr_random_hex(hex, 8);
     (void)snprintf(w.dataset, sizeof(w.dataset), "exports_%s", hex);
     json_decref(warehouse_ask("[s, s]", "dataset", w.dataset));
-    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "key_file", w.key, "dataset_id", w.dataset,
-                     "table_id", "events", "api_endpoint", where("url"), "new_table_seconds", 0);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i}", "key_file", w.key, "dataset_id", w.dataset,
+                     "table_id", "events", "api_endpoint", where("url"), "new_table_seconds", 0,
+                     "loads_per_10_seconds", 1000);
 }
 
 int64_t warehouse_rows(void)

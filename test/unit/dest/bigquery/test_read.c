@@ -171,6 +171,20 @@ static void reads_datasets_and_tables(void **state)
                                    &t, &err),
                      TR_OK);
     assert_int_equal(t.partition, BQ_BY_MONTH);
+    assert_string_equal(t.filter_column, "t");
+    bq_table_fini(&t);
+    assert_int_equal(bq_read_table(TR_STR("{\"tableReference\":{},\"timePartitioning\":{\"type\":"
+                                          "\"DAY\"}}"),
+                                   &t, &err),
+                     TR_OK);
+    assert_string_equal(t.filter_column, "_PARTITIONTIME");
+    bq_table_fini(&t);
+    assert_int_equal(bq_read_table(TR_STR("{\"tableReference\":{},\"rangePartitioning\":{\"field\":"
+                                          "\"team_id\"},\"requirePartitionFilter\":true}"),
+                                   &t, &err),
+                     TR_OK);
+    assert_true(t.requires_filter && t.filter_is_number);
+    assert_string_equal(t.filter_column, "team_id");
     bq_table_fini(&t);
     assert_int_equal(bq_read_table(TR_STR("{}"), &t, &err), TR_TRANSIENT);
     bq_table_fini(&t);

@@ -75,22 +75,31 @@ static void paths_are_encoded(void **state)
 
 static void writes_a_load(void **state)
 {
+    struct bq_column c[] = {
+        { .name = "uuid", .type_name = "STRING", .is_required = true, .max_length = 36 },
+        { .name = "u", .type_name = "STRING", .is_repeated = true },
+    };
+    struct bq_fit written = { .n = 2, .col = { { .to = &c[0] }, { .to = &c[1] } } };
     struct bq_counts counts = { 1, 2, 3 };
     struct bq_label label = {
         .what = BQ_WHAT_LOAD, .attempt = "00ff", .counts = &counts, .counts_later = true
     };
 
     (void)state;
-    bq_write_load(&out, &place, "id", &label, "t", 0);
+    bq_write_load(&out, &place, "id", &label, "t", &written, 0);
     is("{\"jobReference\":{\"projectId\":\"proj\",\"jobId\":\"id\",\"location\":\"EU\"},"
        "\"configuration\":{\"labels\":{\"tailrace\":\"load\",\"tailrace_attempt\":\"00ff\","
        "\"tailrace_rows\":\"1\",\"tailrace_rejected\":\"2\",\"tailrace_repaired\":\"3\","
        "\"tailrace_counts\":\"later\"},\"load\":{\"destinationTable\":{\"projectId\":\"proj\","
        "\"datasetId\":\"d\",\"tableId\":\"t\"},\"sourceFormat\":\"NEWLINE_DELIMITED_JSON\","
        "\"encoding\":\"UTF-8\",\"createDisposition\":\"CREATE_NEVER\",\"writeDisposition\":"
-       "\"WRITE_APPEND\"}}}");
+       "\"WRITE_APPEND\",\"schema\":{\"fields\":[{\"name\":\"uuid\",\"type\":\"STRING\",\"mode\":"
+       "\"REQUIRED\",\"maxLength\":\"36\"},{\"name\":\"u\",\"type\":\"STRING\",\"mode\":"
+       "\"REPEATED\"}]}}}"
+       "}");
     tr_buf_clear(&out);
-    bq_write_load(&out, &place, "id", &(struct bq_label){ .what = BQ_WHAT_PROBE }, "t", 9);
+    bq_write_load(&out, &place, "id", &(struct bq_label){ .what = BQ_WHAT_PROBE }, "t", &written,
+                  9);
     assert_non_null(memmem(out.p, out.n, "\"maxBadRecords\":9", 17));
 }
 
@@ -180,9 +189,10 @@ static void the_newest_row_of_each_key_is_merged(void **state)
                                    { .column = TR_PERSON_VERSION, .to = &c[3] },
                                    { .column = TR_PERSON_DISTINCT_ID_VERSION, .to = &c[4] } } };
     struct bq_place p = { .project = "p", .dataset = "d", .table = "t" };
+    struct bq_table table = { .columns = NULL };
 
     (void)state;
-    bq_merge_sql(&out, &p, &fit, "s", false);
+    bq_merge_sql(&out, &p, &table, &fit, "s", false);
     tr_buf_ch(&out, '\0');
     assert_string_equal(
         out.p,
@@ -198,7 +208,7 @@ static void the_newest_row_of_each_key_is_merged(void **state)
         "`distinct_id`, `properties`, `v`, `m`) VALUES (s.`team_id`, s.`distinct_id`, "
         "s.`properties`, s.`v`, s.`m`)");
     tr_buf_clear(&out);
-    bq_merge_sql(&out, &p, &fit, "s", true);
+    bq_merge_sql(&out, &p, &table, &fit, "s", true);
     tr_buf_ch(&out, '\0');
     assert_non_null(strstr(out.p, "(t.`m` IS NULL OR s.`m` > t.`m` OR (s.`m` = t.`m` AND (t.`v` IS "
                                   "NULL OR s.`v` >= t.`v`)))"));
@@ -231,12 +241,32 @@ static void loads_are_counted_by_table_and_day(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void a_filter_lets_every_partition_through(void **state)
+{
+    struct bq_table t = { .requires_filter = true, .filter_column = "ts" };
+
+    (void)state;
+    bq_sql_any_partition(&out, &t);
+    assert_true(
+        tr_str_eq(tr_buf_view(&out), TR_STR(" AND (t.`ts` IS NULL OR t.`ts` >= '0001-01-01')")));
+    tr_buf_clear(&out);
+    t.filter_is_number = true;
+    bq_sql_any_partition(&out, &t);
+    assert_true(tr_str_eq(tr_buf_view(&out),
+                          TR_STR(" AND (t.`ts` IS NULL OR t.`ts` >= -9223372036854775808)")));
+    tr_buf_clear(&out);
+    t.requires_filter = false;
+    bq_sql_any_partition(&out, &t);
+    assert_int_equal(out.n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_key_and_a_number_make_an_id),
         CASE(paths_are_encoded),
         CASE(writes_a_load),
+        CASE(a_filter_lets_every_partition_through),
         CASE(writes_a_query),
         CASE(writes_rows_of_a_stream),
         CASE(writes_a_table),
