@@ -70,12 +70,15 @@ struct step {
     const struct tr_event *e;
     const struct tr_facts *f;
     struct session_news *news;
-    char *scratch;     /* unescaped texts; moves on */
-    struct tr_str url; /* the event's $current_url */
-    bool first;        /* the session's first event */
-    bool page;         /* a page or screen view */
-    bool changed;      /* something that the row shows */
-    bool touched;      /* something at all */
+    struct session_firsts firsts;
+    const char *channel; /* before the entry became another one; NULL: it did not */
+    char *scratch;       /* unescaped texts; moves on */
+    struct tr_str url;   /* the event's $current_url */
+    bool first;          /* the session's first event */
+    bool page;           /* a page or screen view */
+    bool changed;        /* something that the row shows */
+    bool touched;        /* something at all */
+    bool moved;          /* where the first texts come from */
 };
 
 static struct tr_str text_of(struct step *s, enum tr_fact which, size_t max)
@@ -83,22 +86,28 @@ static struct tr_str text_of(struct step *s, enum tr_fact which, size_t max)
     const struct tr_json_value *v = tr_fact(s->f, which);
     struct tr_str text = { NULL, 0 };
 
-    if (v == NULL)
+    if (v == NULL || v->type == TR_JSON_NULL)
         return text;
-    if (v->type == TR_JSON_NUMBER || v->type == TR_JSON_TRUE || v->type == TR_JSON_FALSE)
+    if (v->type != TR_JSON_STRING)
         text = v->raw;
-    else if (v->type == TR_JSON_STRING && (v->flags & TR_JSON_ESCAPES) == 0)
+    else if ((v->flags & TR_JSON_ESCAPES) == 0)
         text = (struct tr_str){ v->raw.p + 1, v->raw.n - 2 };
-    else if (v->type == TR_JSON_STRING) {
+    else {
         text = (struct tr_str){ s->scratch, tr_json_text_head(v, s->scratch, max) };
         s->scratch += text.n;
     }
     return tr_utf8_head_bytes(text, max);
 }
 
+/* An empty text is one. */
+static bool same(struct tr_str a, struct tr_str b)
+{
+    return (a.p == NULL) == (b.p == NULL) && tr_str_eq(a, b);
+}
+
 static void put_text(struct step *s, enum session_text which, struct tr_str text)
 {
-    if (tr_str_eq(session_text(s->record, which), text))
+    if (same(session_text(s->record, which), text))
         return;
     s->news->v[which] = text;
     s->news->set |= UINT32_C(1) << which;
@@ -142,22 +151,78 @@ static bool wins_entry(const struct step *s)
     return s->first || (s->page == held_by_page ? s->e->timestamp < s->h->entry_at : s->page);
 }
 
+/* Of those that have an address. */
 static bool wins_end(const struct step *s)
 {
     bool held_by_page = (s->h->flags & SESSION_END_IS_PAGE) != 0;
 
-    return s->first || (s->page == held_by_page ? s->e->timestamp >= s->h->end_at : s->page);
+    if (s->url.p == NULL || session_text(s->record, TEXT_END_URL).p == NULL)
+        return s->url.p != NULL;
+    return s->page == held_by_page ? s->e->timestamp >= s->h->end_at : s->page;
 }
 
+static void move_first(struct step *s, int i, bool is_entry_s, bool page, int64_t at)
+{
+    uint16_t bit = (uint16_t)(1U << i);
+    struct session_firsts *f = &s->firsts;
+
+    f->entry = (uint16_t)(is_entry_s ? f->entry | bit : f->entry & ~bit);
+    f->page = (uint16_t)(page ? f->page | bit : f->page & ~bit);
+    f->at[i] = at;
+    s->moved = true;
+}
+
+static struct tr_str first_text(struct step *s, int i)
+{
+    if (i == 0)
+        return s->url;
+    return text_of(s, (enum tr_fact)entry_facts[TEXT_ENTRY + i], TR_SESSION_TEXT_MAX);
+}
+
+/* The event is the entry from now on. What it has no value for keeps the one of whoever has it. */
 static void apply_entry(struct step *s)
 {
+    bool page = (s->h->flags & SESSION_ENTRY_IS_PAGE) != 0;
+
+    if (!s->first)
+        s->channel = session_channel(s->record);
+    for (int i = 0; i < FIRSTS; i++) {
+        enum session_text which = (enum session_text)(TEXT_ENTRY + i);
+        struct tr_str text = first_text(s, i);
+        if (text.p != NULL) {
+            put_text(s, which, text);
+            move_first(s, i, true, s->page, s->e->timestamp);
+        } else if ((s->firsts.entry >> i & 1) != 0 && session_text(s->record, which).p != NULL)
+            move_first(s, i, false, page, s->h->entry_at);
+    }
+    for (int i = TEXT_FIRSTS_END; i < TEXTS; i++)
+        put_text(s, (enum session_text)i,
+                 text_of(s, (enum tr_fact)entry_facts[i], TR_SESSION_TEXT_MAX));
     mark(s, SESSION_ENTRY_IS_PAGE, s->page);
     s->h->entry_at = s->e->timestamp;
     s->touched = true;
-    put_text(s, TEXT_ENTRY_URL, s->url);
-    for (int i = TEXT_ENTRY_URL + 1; i < TEXTS; i++)
-        put_text(s, (enum session_text)i,
-                 text_of(s, (enum tr_fact)entry_facts[i], TR_SESSION_TEXT_MAX));
+}
+
+/* The entry's own values always come first. */
+static bool wins_first(const struct step *s, int i)
+{
+    bool held_by_page = (s->firsts.page >> i & 1) != 0;
+
+    if (session_text(s->record, (enum session_text)(TEXT_ENTRY + i)).p == NULL)
+        return true;
+    if ((s->firsts.entry >> i & 1) != 0)
+        return false;
+    return s->page == held_by_page ? s->e->timestamp < s->firsts.at[i] : s->page;
+}
+
+static void apply_firsts(struct step *s)
+{
+    for (int i = 0; i < FIRSTS; i++) {
+        if (tr_fact_is_null(s->f, (enum tr_fact)entry_facts[TEXT_ENTRY + i]) || !wins_first(s, i))
+            continue;
+        put_text(s, (enum session_text)(TEXT_ENTRY + i), first_text(s, i));
+        move_first(s, i, false, s->page, s->e->timestamp);
+    }
 }
 
 /* kept: where the address is among those kept, if it is. */
@@ -170,18 +235,14 @@ static void apply_end(struct step *s, struct session_span kept)
         put_text(s, TEXT_END_URL, s->url);
         return;
     }
-    s->changed |= !tr_str_eq(session_text(s->record, TEXT_END_URL), s->url);
+    s->changed |= !same(session_text(s->record, TEXT_END_URL), s->url);
     s->h->text[TEXT_END_URL] = kept;
 }
 
 static void apply_addresses(struct step *s)
 {
     struct session_span kept = { 0, 0 };
-    bool entry = wins_entry(s);
-    bool end = wins_end(s);
 
-    if (!s->page && !entry && !end)
-        return;
     s->url = text_of(s, TR_FACT_CURRENT_URL, TR_SESSION_URL_MAX);
     if (s->page && s->url.n > 0) {
         kept = session_find_url(s->record, s->url);
@@ -190,9 +251,11 @@ static void apply_addresses(struct step *s)
             s->changed = true;
         }
     }
-    if (entry)
+    if (wins_entry(s))
         apply_entry(s);
-    if (end)
+    else
+        apply_firsts(s);
+    if (wins_end(s))
         apply_end(s, kept);
 }
 
@@ -201,7 +264,7 @@ static void apply_click(struct step *s)
     struct tr_str url = text_of(s, TR_FACT_EXTERNAL_CLICK_URL, TR_SESSION_URL_MAX);
     bool has = (s->h->flags & SESSION_HAS_CLICK) != 0;
 
-    if (url.n == 0 || (has && s->e->timestamp < s->h->click_at))
+    if (url.p == NULL || (has && s->e->timestamp < s->h->click_at))
         return;
     mark(s, SESSION_HAS_CLICK, true);
     s->touched |= s->h->click_at != s->e->timestamp;
@@ -284,9 +347,12 @@ enum tr_session_change tr_session_apply(char *record, const struct tr_event *e,
         s.changed = true;
     }
     s.h = (void *)s.record;
+    session_firsts(s.record, &s.firsts);
     apply(&s);
-    if (!s.first && news.set == 0 && news.url.n == 0)
+    if (!s.first && news.set == 0 && news.url.n == 0 && !s.moved)
         return s.changed || s.touched ? TR_SESSION_EDITED : TR_SESSION_SAME;
-    session_build(s.record, &news, room->record);
+    session_build(s.record, &news, &s.firsts, room->record);
+    if (!s.changed && s.channel != NULL && strcmp(s.channel, session_channel(room->record)) != 0)
+        ((struct session_head *)(void *)room->record)->changed_at = e->inserted_at;
     return TR_SESSION_BUILT;
 }

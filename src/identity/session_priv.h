@@ -11,13 +11,15 @@
 
 #include "identity/session.h"
 
-enum { SESSION_FORMAT = 1 };
+/* Format 1: every first text that is there is the entry's. Format 2 has a struct session_firsts
+ * behind the last text, because of some this is not so. */
+enum { SESSION_FORMAT = 1, SESSION_FORMAT_FIRSTS = 2 };
 
 enum session_text {
     TEXT_DISTINCT_ID,
     TEXT_END_URL,
     TEXT_CLICK_URL,
-    /* Of the entry, all from one event. */
+    /* Of the entry: up to TEXT_FIRSTS each the first that there is, the others from one event. */
     TEXT_ENTRY,
     TEXT_ENTRY_URL = TEXT_ENTRY,
     TEXT_REFERRING_DOMAIN,
@@ -29,7 +31,8 @@ enum session_text {
     TEXT_GCLID,
     TEXT_FBCLID,
     TEXT_GAD_SOURCE,
-    TEXT_GCLSRC,
+    TEXT_FIRSTS_END,
+    TEXT_GCLSRC = TEXT_FIRSTS_END,
     TEXT_DCLID,
     TEXT_GBRAID,
     TEXT_WBRAID,
@@ -44,11 +47,21 @@ enum session_text {
     TEXTS
 };
 
+enum { FIRSTS = TEXT_FIRSTS_END - TEXT_ENTRY };
+
+/* Where the first texts come from. Bit i and at[i] are of text TEXT_ENTRY + i, where it is there.
+ */
+struct session_firsts {
+    uint16_t entry; /* the event that is the entry: at[i] says nothing more */
+    uint16_t page;  /* a page or screen view */
+    int64_t at[FIRSTS];
+} __attribute__((packed));
+
 /* Events that are counted. */
 enum session_count { COUNT_PAGEVIEWS, COUNT_SCREENS, COUNT_AUTOCAPTURES, COUNTS };
 
 struct session_span {
-    uint16_t at, n; /* n == 0: NULL */
+    uint16_t at, n; /* at == 0: NULL */
 } __attribute__((packed));
 
 /* One address of a page or screen view. */
@@ -93,7 +106,7 @@ struct session_news {
 
 static inline struct tr_str session_span_text(const char *record, struct session_span s)
 {
-    return s.n == 0 ? (struct tr_str){ NULL, 0 } : (struct tr_str){ record + s.at, s.n };
+    return s.at == 0 ? (struct tr_str){ NULL, 0 } : (struct tr_str){ record + s.at, s.n };
 }
 
 static inline struct tr_str session_text(const char *record, enum session_text which)
@@ -117,7 +130,14 @@ struct session_span session_find_url(const char *record, struct tr_str url);
 /* One more may be kept. */
 bool session_has_room(const char *record, struct tr_str url);
 
+/* Where the first texts of a record come from. */
+void session_firsts(const char *record, struct session_firsts *ret);
+
 /* old with the news in it, written to out. */
-void session_build(const char *old, const struct session_news *news, char out[TR_SESSION_MAX]);
+void session_build(const char *old, const struct session_news *news,
+                   const struct session_firsts *firsts, char out[TR_SESSION_MAX]);
+
+/* What the channel is worked out of: the entry's own texts. */
+const char *session_channel(const char *record);
 
 #endif

@@ -6,7 +6,7 @@
 
 _Static_assert(sizeof(struct session_head) + TR_SESSION_KEPT_URLS * sizeof(struct session_url) +
                        TR_SESSION_KEPT_URL_BYTES + 3 * TR_SESSION_URL_MAX +
-                       (TEXTS - 3) * TR_SESSION_TEXT_MAX <=
+                       sizeof(struct session_firsts) + (TEXTS - 3) * TR_SESSION_TEXT_MAX <=
                    TR_SESSION_MAX,
                "the longest record fits");
 _Static_assert(TR_SESSION_MAX <= UINT16_MAX, "spans are of 16 bits");
@@ -78,8 +78,10 @@ static struct session_span put(struct build *b, struct tr_str s)
 {
     struct session_span span = { (uint16_t)b->at, (uint16_t)s.n };
 
-    if (s.n == 0)
+    if (s.p == NULL)
         return (struct session_span){ 0, 0 };
+    if (s.n == 0)
+        return span;
     memcpy(b->out + b->at, s.p, s.n);
     b->at += s.n;
     return span;
@@ -109,7 +111,40 @@ static void put_urls(struct build *b, const char *old, struct tr_str one_more)
     }
 }
 
-void session_build(const char *old, const struct session_news *news, char out[TR_SESSION_MAX])
+/* Of the first texts that are there. */
+static uint16_t firsts_there(const char *record)
+{
+    uint16_t there = 0;
+
+    for (int i = 0; i < FIRSTS; i++)
+        if (session_text(record, (enum session_text)(TEXT_ENTRY + i)).p != NULL)
+            there = (uint16_t)(there | 1U << i);
+    return there;
+}
+
+void session_firsts(const char *record, struct session_firsts *ret)
+{
+    const struct session_head *h = head_of(record);
+
+    *ret = (struct session_firsts){ .entry = firsts_there(record) };
+    if (h->format == SESSION_FORMAT_FIRSTS)
+        memcpy(ret, record + h->size - sizeof(*ret), sizeof(*ret));
+}
+
+static void put_firsts(struct build *b, const struct session_firsts *firsts)
+{
+    struct session_head *h = (void *)b->out;
+
+    h->format = SESSION_FORMAT;
+    if ((firsts_there(b->out) & ~firsts->entry) == 0)
+        return;
+    h->format = SESSION_FORMAT_FIRSTS;
+    memcpy(b->out + b->at, firsts, sizeof(*firsts));
+    b->at += sizeof(*firsts);
+}
+
+void session_build(const char *old, const struct session_news *news,
+                   const struct session_firsts *firsts, char out[TR_SESSION_MAX])
 {
     struct session_head *h = (void *)out;
     struct build b = { out, 0 };
@@ -125,6 +160,7 @@ void session_build(const char *old, const struct session_news *news, char out[TR
             may_be_kept ? session_find_url(out, s) : (struct session_span){ 0, 0 };
         h->text[i] = kept.n > 0 ? kept : put(&b, s);
     }
+    put_firsts(&b, firsts);
     h->size = (uint16_t)b.at;
 }
 
@@ -133,7 +169,7 @@ void session_build(const char *old, const struct session_news *news, char out[TR
 static bool span_is_sound(const char *p, size_t n, size_t texts, struct session_span s, size_t max)
 {
     if (s.n == 0)
-        return true;
+        return s.at <= n;
     return s.at >= texts && s.at + (size_t)s.n <= n && s.n <= max &&
            tr_utf8_valid(session_span_text(p, s));
 }
@@ -158,10 +194,16 @@ bool tr_session_sound(const char *p, size_t n)
 {
     const struct session_head *h = (const void *)p;
 
-    if (n < sizeof(*h) || h->format != SESSION_FORMAT || h->size != n || n > TR_SESSION_MAX ||
-        h->n_urls > TR_SESSION_KEPT_URLS || (h->flags & ~SESSION_FLAGS) != 0)
+    if (n < sizeof(*h) || (h->format != SESSION_FORMAT && h->format != SESSION_FORMAT_FIRSTS) ||
+        h->size != n || n > TR_SESSION_MAX || h->n_urls > TR_SESSION_KEPT_URLS ||
+        (h->flags & ~SESSION_FLAGS) != 0)
         return false;
     size_t texts = sizeof(*h) + h->n_urls * sizeof(struct session_url);
+    if (h->format == SESSION_FORMAT_FIRSTS) {
+        if (n < texts + sizeof(struct session_firsts))
+            return false;
+        n -= sizeof(struct session_firsts);
+    }
     if (texts > n || h->start > h->end || !isfinite(h->lcp) || !urls_are_sound(p, n, texts))
         return false;
     for (int i = 0; i < TEXTS; i++)

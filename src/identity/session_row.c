@@ -130,19 +130,28 @@ static struct tr_str urls_of(const char *record, struct tr_arena *texts)
     return (struct tr_str){ out, (size_t)(at - out) };
 }
 
-static struct tr_str channel_of(const char *record)
+static struct tr_str own_text(const char *record, const struct session_firsts *firsts,
+                              enum session_text which)
 {
-    struct tr_channel c = {
-        .source = session_text(record, TEXT_UTM_SOURCE),
-        .medium = session_text(record, TEXT_UTM_MEDIUM),
-        .campaign = session_text(record, TEXT_UTM_CAMPAIGN),
-        .referring_domain = session_text(record, TEXT_REFERRING_DOMAIN),
-        .gclid = session_text(record, TEXT_GCLID),
-        .fbclid = session_text(record, TEXT_FBCLID),
-        .gad_source = session_text(record, TEXT_GAD_SOURCE),
-    };
+    bool is_entry_s = (firsts->entry >> (which - TEXT_ENTRY) & 1) != 0;
 
-    return tr_str_of(tr_channel_type(&c));
+    return is_entry_s ? session_text(record, which) : (struct tr_str){ NULL, 0 };
+}
+
+const char *session_channel(const char *record)
+{
+    struct session_firsts firsts;
+
+    session_firsts(record, &firsts);
+    return tr_channel_type(&(struct tr_channel){
+        .source = own_text(record, &firsts, TEXT_UTM_SOURCE),
+        .medium = own_text(record, &firsts, TEXT_UTM_MEDIUM),
+        .campaign = own_text(record, &firsts, TEXT_UTM_CAMPAIGN),
+        .referring_domain = own_text(record, &firsts, TEXT_REFERRING_DOMAIN),
+        .gclid = own_text(record, &firsts, TEXT_GCLID),
+        .fbclid = own_text(record, &firsts, TEXT_FBCLID),
+        .gad_source = own_text(record, &firsts, TEXT_GAD_SOURCE),
+    });
 }
 
 /* ---- the row ---- */
@@ -180,7 +189,7 @@ static void put_texts(const struct row *r, const char *record)
     put_str(r, TR_SESSION_EXIT_PATHNAME, end_path);
     put_str(r, TR_SESSION_END_HOSTNAME, tr_url_host(end));
     if (r->b->col[TR_SESSION_CHANNEL_TYPE].str != NULL)
-        put_str(r, TR_SESSION_CHANNEL_TYPE, channel_of(record));
+        put_str(r, TR_SESSION_CHANNEL_TYPE, tr_str_of(session_channel(record)));
 }
 
 /* NULL without page views; otherwise one view, nothing clicked, under ten seconds. */

@@ -3,8 +3,10 @@
 A session's row is computed from all of its events, anew after each of them: its version is the ingestion instant of
 the last event that made the row differ.
 
-The rules are those of PostHog's third sessions table: page and screen views go before all other events where the
-session's entry and end are looked for, and all that is said of the entry comes from one event.
+The rules are those of PostHog's third sessions table, as a ClickHouse server computes it (test/model/sessions_chdb.py
+runs both): page and screen views go before all other events where the session's entry and end are looked for; each column
+of the entry takes the first value that there is; the channel and the lesser ad ids are those of the one event that is the
+entry.
 """
 
 import math
@@ -12,7 +14,7 @@ import pathlib
 import re
 import uuid
 
-from rawjson import kind, string_of, text_of
+from rawjson import kind, string_of
 
 TEXT_MAX_BYTES = 1024
 URL_MAX_BYTES = 2048
@@ -21,12 +23,13 @@ URLS_MAX_BYTES = 32 * 1024
 BOUNCE_SECONDS = 10
 
 PAGES = ("$pageview", "$screen")
-ENTRY_TEXTS = {
+FIRST_TEXTS = {
     "entry_referring_domain": "$referring_domain",
     **{f"entry_{name}": name for name in (
-        "utm_source utm_campaign utm_medium utm_term utm_content gclid fbclid gad_source gclsrc dclid gbraid wbraid "
-        "msclkid twclid li_fat_id mc_cid igshid ttclid _kx irclid").split()},
+        "utm_source utm_campaign utm_medium utm_term utm_content gclid fbclid gad_source").split()},
 }
+ENTRY_TEXTS = {f"entry_{name}": name for name in (
+    "gclsrc dclid gbraid wbraid msclkid twclid li_fat_id mc_cid igshid ttclid _kx irclid").split()}
 
 
 def session_id_of(event):
@@ -47,9 +50,19 @@ def cut(text, max_bytes):
 
 
 def text_property(event, name):
-    """None for what is no text, and for an empty one."""
+    """As it is written where it is no string; None for null and for nothing. Each is asked for again and again."""
+    texts = event.__dict__.setdefault("texts", {})
+    if name not in texts:
+        texts[name] = read_text(event, name)
+    return texts[name]
+
+
+def read_text(event, name):
+    raw = event.properties.get(name, "null")
+    if kind(raw) == "null":
+        return None
     max_bytes = URL_MAX_BYTES if name in ("$current_url", "$external_click_url") else TEXT_MAX_BYTES
-    return cut(text_of(event.properties.get(name)) or "", max_bytes) or None
+    return cut(string_of(raw) if kind(raw) == "string" else raw, max_bytes)
 
 
 def number_property(event, name):
@@ -154,12 +167,22 @@ def latest(events):
     return max(reversed(events), key=lambda e: e.timestamp) if events else None
 
 
+def with_text(events, name):
+    """Those that have it; of these the page views alone, if there are any."""
+    found = [e for e in events if text_property(e, name) is not None]
+    return [e for e in found if e.event in PAGES] or found
+
+
+def text_of_one(event, name):
+    return text_property(event, name) if event else None
+
+
 def kept_urls(pages):
     """Different addresses in the order they came, as many as are kept."""
     urls, size = [], 0
     for event in pages:
         url = text_property(event, "$current_url")
-        if url is None or url in urls or len(urls) == URLS_MAX or size + len(url.encode()) > URLS_MAX_BYTES:
+        if not url or url in urls or len(urls) == URLS_MAX or size + len(url.encode()) > URLS_MAX_BYTES:
             continue
         urls.append(url)
         size += len(url.encode())
@@ -172,9 +195,10 @@ def row_of(events):
     count = {name: sum(e.event == name for e in events) for name in ("$pageview", "$autocapture", "$screen")}
     start, end = min(e.timestamp for e in events), max(e.timestamp for e in events)
     seconds = (end - start) // 1_000_000
-    entry, last = earliest(pages or events), latest(pages or events)
-    entry_url, end_url = text_property(entry, "$current_url"), text_property(last, "$current_url")
-    click = latest([e for e in events if text_property(e, "$external_click_url")])
+    entry = earliest(pages or events)
+    with_url = with_text(events, "$current_url")
+    entry_url, end_url = (text_of_one(e, "$current_url") for e in (earliest(with_url), latest(with_url)))
+    click = latest([e for e in events if text_property(e, "$external_click_url") is not None])
     vitals = earliest([e for e in events if number_property(e, "$web_vitals_LCP_value") is not None])
     urls = kept_urls(pages)
     row = {
@@ -191,6 +215,7 @@ def row_of(events):
         "end_hostname": host_of(end_url),
         "exit_current_url": end_url,
         "exit_pathname": path_of(end_url),
+        **{column: text_of_one(earliest(with_text(events, name)), name) for column, name in FIRST_TEXTS.items()},
         **{column: text_property(entry, name) for column, name in ENTRY_TEXTS.items()},
         "pageview_count": count["$pageview"],
         "autocapture_count": count["$autocapture"],
@@ -203,7 +228,7 @@ def row_of(events):
         "last_external_click_url": text_property(click, "$external_click_url") if click else None,
         "vitals_lcp": number_property(vitals, "$web_vitals_LCP_value") if vitals else None,
     }
-    row["channel_type"] = channel_type(row)
+    row["channel_type"] = channel_type({column: text_property(entry, name) for column, name in FIRST_TEXTS.items()})
     return row
 
 

@@ -44,17 +44,59 @@ def test_page_views_go_before_other_events(story):
     story.send("$pageview", 5, '{"$current_url":"https://a.example/5"}')
     story.send("x", 9, '{"$current_url":"https://a.example/9"}')
     row = story.row()
-    assert (row["entry_pathname"], row["end_pathname"], row["entry_gclid"]) == ("/5", "/5", None)
+    assert (row["entry_pathname"], row["end_pathname"], row["entry_gclid"]) == ("/5", "/5", "g")
     assert row["urls"] == ["https://a.example/5"] and (row["start_timestamp"], row["end_timestamp"]) == (1, 9)
 
 
 def test_the_version_is_that_of_the_last_change(story):
     story.send("x", 1)
     story.send("x", 9)
-    story.send("x", 5, '{"$current_url":"https://a.example/","gclid":"x"}')
+    story.send("x", 5, '{"gclsrc":"x"}')
     assert story.row()["_inserted_at"] == 2
-    story.send("$autocapture", 5)
+    story.send("x", 6, '{"$current_url":"https://a.example/","gclid":"x"}')
     assert story.row()["_inserted_at"] == 4
+    story.send("$autocapture", 5)
+    assert story.row()["_inserted_at"] == 5
+
+
+# What follows was seen on a real ClickHouse: test/model/sessions_chdb.py.
+
+
+def test_each_column_of_the_entry_has_its_first_value(story):
+    story.send("$pageview", 5, '{"utm_source":null,"$current_url":"https://a.example/5"}')
+    story.send("x", 1, '{"utm_source":"event","utm_term":"event"}')
+    assert (story.row()["entry_utm_source"], story.row()["entry_utm_term"]) == ("event", "event")
+    story.send("$pageview", 9, '{"utm_source":"page"}')
+    assert (story.row()["entry_utm_source"], story.row()["entry_utm_term"]) == ("page", "event")
+
+
+def test_an_empty_text_is_a_value(story):
+    story.send("$pageview", 1, '{"utm_source":"","$current_url":""}')
+    story.send("$pageview", 2, '{"utm_source":"x","$current_url":"https://a.example/"}')
+    row = story.row()
+    assert (row["entry_utm_source"], row["entry_current_url"]) == ("", "")
+    assert row["end_current_url"] == "https://a.example/"
+
+
+def test_the_channel_and_the_lesser_ad_ids_are_one_event_s(story):
+    story.send("$pageview", 1, '{"$referring_domain":"$direct"}')
+    story.send("$pageview", 2, '{"utm_medium":"email","gclsrc":"x","msclkid":"m"}')
+    row = story.row()
+    assert (row["entry_utm_medium"], row["channel_type"], row["entry_gclsrc"], row["entry_msclkid"]) == (
+        "email", "Direct", None, None)
+
+
+def test_a_page_without_an_address_is_not_the_end(story):
+    story.send("$pageview", 1, '{"$current_url":"https://a.example/1"}')
+    story.send("$pageview", 2, '{"$current_url":null}')
+    story.send("x", 3, '{"$current_url":"https://a.example/3"}')
+    assert story.row()["end_pathname"] == "/1"
+
+
+def test_what_is_no_text_is_its_json(story):
+    story.send("$pageview", 1, '{"utm_source":["x"],"utm_medium":{"a": 1},"utm_term":54.10,"utm_content":true}')
+    row = story.row()
+    assert [row[f"entry_utm_{n}"] for n in ("source", "medium", "term", "content")] == ['["x"]', '{"a": 1}', "54.10", "true"]
 
 
 def test_the_row_has_every_column(story):
