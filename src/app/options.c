@@ -59,6 +59,8 @@ static const struct app_option {
       "silence within a body before 408" },
     { "idle-timeout", DURATION, AT(idle_timeout_us), "75s", 75 * TR_US_PER_S, TR_US_PER_DAY,
       "silence between requests before a connection is closed" },
+    { "answer-timeout", DURATION, AT(answer_timeout_us), "10m", TR_US_PER_S, TR_US_PER_DAY,
+      "work on one request before it is answered 503 and its connection closed" },
     { "drain-bytes", BYTES, AT(drain_bytes), "64MiB", 0, INT64_C(1) << 40,
       "what is read and dropped after an early answer (413, 503)" },
     { "grace", DURATION, AT(grace_us), "10s", 0, TR_US_PER_HOUR,

@@ -206,6 +206,10 @@ static enum tr_rc start_faces(struct app *a, struct tr_err *err)
         .hold_us = a->o.hold_us,
         .trusted_proxies = a->o.trusted_proxies,
     };
+
+    if (tr_intake_new(&intake, &a->intake, err) != TR_OK)
+        return tr_wrap(err, "intake");
+
     struct tr_api_options api = {
         .delivery = &a->delivery,
         .engine = a->engine,
@@ -218,8 +222,6 @@ static enum tr_rc start_faces(struct app *a, struct tr_err *err)
         .arg = a,
     };
 
-    if (tr_intake_new(&intake, &a->intake, err) != TR_OK)
-        return tr_wrap(err, "intake");
     if (app_read_tokens(a, err) != TR_OK || tr_api_new(&api, &a->api, err) != TR_OK)
         return err->rc;
     return TR_OK;
@@ -242,6 +244,7 @@ static enum tr_rc listen_http(struct app *a, struct tr_err *err)
     o.hold_us = a->o.hold_us;
     o.body_timeout_us = a->o.body_timeout_us;
     o.idle_timeout_us = a->o.idle_timeout_us;
+    o.answer_timeout_us = a->o.answer_timeout_us;
     o.drain_bytes = (size_t)a->o.drain_bytes;
     return tr_http_start(&o, &handler, &a->http, err);
 }

@@ -76,6 +76,25 @@ static void charge_rows(struct intake_loop *l, struct intake_group *g, size_t ro
     g->charged += n;
 }
 
+static void answer_by(struct intake_loop *l, struct intake_pending *p, enum tr_route route)
+{
+    p->answer = route == TR_ROUTE_V1   ? INTAKE_ANSWER_V1
+                : is_beacon(l, p->req) ? INTAKE_ANSWER_BEACON
+                                       : INTAKE_ANSWER_JSON;
+}
+
+/* Nothing of the request is to be stored: no group has a reason to go anywhere for its sake. */
+static void answer_now(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
+                       const struct tr_capture_out *out)
+{
+    struct intake_pending p = { .req = req,
+                                .verdicts = out->verdicts,
+                                .n_verdicts = out->n_verdicts };
+
+    answer_by(l, &p, route);
+    intake_reply_done(l, &p);
+}
+
 /* The events are packed in the group; the request waits with it. */
 static void join(struct intake_loop *l, const struct intake_waiting *w, enum tr_route route,
                  const struct tr_capture_out *out, size_t rows_before)
@@ -84,9 +103,7 @@ static void join(struct intake_loop *l, const struct intake_waiting *w, enum tr_
     struct tr_http_request *req = w->req;
     struct intake_pending p = { .req = req };
 
-    p.answer = route == TR_ROUTE_V1 ? INTAKE_ANSWER_V1
-               : is_beacon(l, req)  ? INTAKE_ANSWER_BEACON
-                                    : INTAKE_ANSWER_JSON;
+    answer_by(l, &p, route);
     if (!keep_verdicts(&p, out) || !intake_group_add(g, out, &p)) {
         free(p.verdicts);
         g->g.rows.n = rows_before;
@@ -165,6 +182,9 @@ bool intake_admit(struct intake_loop *l, const struct intake_waiting *w, enum tr
             intake_reply_refused(l, req, route, &err);
         return true;
     }
-    join(l, w, route, &out, rows_before);
+    if (out.events == 0)
+        answer_now(l, req, route, &out);
+    else
+        join(l, w, route, &out, rows_before);
     return true;
 }

@@ -86,9 +86,11 @@ void intake_flush(struct intake_loop *l)
 {
     struct intake_group *g = l->filling;
 
-    if (g == NULL || l->held != NULL || (g->g.n_events == 0 && g->g.n_refused == 0))
+    if (g == NULL || l->held != NULL || (g->n_pending == 0 && g->g.n_refused == 0))
         return;
     l->filling = NULL;
+    if (g->until_us == 0) /* nobody waits for it: only counts of what was refused */
+        g->until_us = tr_clock_boot_us() + l->t->o.hold_us;
     if (submit(l, g))
         return;
     tr_count(&held, (int64_t)g->n_pending);

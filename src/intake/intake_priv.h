@@ -183,6 +183,8 @@ void intake_reply_text(struct intake_loop *l, struct tr_http_request *req, int s
 void intake_reply_busy(struct intake_loop *l, struct tr_http_request *req, const char *why);
 void intake_reply_refused(struct intake_loop *l, struct tr_http_request *req, enum tr_route route,
                           const struct tr_err *err);
+/* 200 (204 to a beacon): what was to be stored of it is stored. */
+void intake_reply_done(struct intake_loop *l, struct intake_pending *p);
 /* Answers every request of a group, by what the store said; the group goes back to the pool. */
 void intake_reply_group(struct intake_loop *l, struct intake_group *g);
 

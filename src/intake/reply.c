@@ -172,7 +172,7 @@ static void reply_v1(struct intake_loop *l, struct intake_pending *p)
     intake_reply(l, p->req, 200, "application/json", tr_buf_view(&l->body), line);
 }
 
-static void reply_stored(struct intake_loop *l, struct intake_pending *p)
+void intake_reply_done(struct intake_loop *l, struct intake_pending *p)
 {
     switch (p->answer) {
     case INTAKE_ANSWER_JSON:
@@ -205,7 +205,7 @@ void intake_reply_group(struct intake_loop *l, struct intake_group *g)
     for (size_t i = 0; i < g->n_pending; i++) {
         struct intake_pending *p = &g->pending[i];
         if (g->rc == TR_OK)
-            reply_stored(l, p);
+            intake_reply_done(l, p);
         else
             intake_reply_busy(l, p->req, g->err.cause);
     }

@@ -11,6 +11,8 @@
  *   - pipelined requests are answered in order; Expect: 100-continue and chunked bodies work;
  *   - a body is charged to one budget from its Content-Length before it is read; when the budget is
  *     spent, sockets wait unread, for hold_us at most, then 503 with Retry-After;
+ *   - a request that the handler does not answer within answer_timeout_us gets 503 and its
+ *     connection is closed; of a client that has closed its half, within drain_us;
  *   - slow bodies: 408 after body_timeout_us without a byte; idle keep-alive connections are closed
  *     after idle_timeout_us, never sooner than 75 s.
  */
@@ -89,13 +91,16 @@ struct tr_http_handler {
 struct tr_http_options {
     const char *listen; /* "127.0.0.1:8000", "[::1]:8000", port 0 picks one */
     int loops;
-    int max_connections; /* per server; beyond it accepting waits */
+    /* Per server; beyond it accepting waits. Those whose client is gone while the handler still has
+     * their request do not count, until they are as many again. */
+    int max_connections;
     size_t max_header_bytes;
     struct tr_budget *bodies; /* bodies over inline_body_bytes are charged here */
     size_t inline_body_bytes; /* a body up to this size lives in the connection's own buffer */
     int64_t hold_us;          /* how long a body may wait for the budget: 5 s */
     int64_t body_timeout_us;
     int64_t idle_timeout_us;
+    int64_t answer_timeout_us; /* how long a handler may take */
     size_t drain_bytes;
     int64_t drain_us;
 };

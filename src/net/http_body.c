@@ -18,7 +18,7 @@ static bool hand_over(struct conn *c, struct tr_str body)
 {
     struct tr_http_loop *l = c->loop;
 
-    http_conn_disarm(c);
+    http_conn_arm(c, c->hung_up ? TIMER_DRAIN : TIMER_ANSWER);
     c->state = CONN_PENDING;
     c->x->left = 0;
     c->x->req.body = body;

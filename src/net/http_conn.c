@@ -9,6 +9,10 @@
 
 TR_COUNTER(conns_accepted, "tailrace_http_connections_total", "Connections accepted.");
 TR_GAUGE(conns_open, "tailrace_http_connections_open", "Connections that are open now.");
+TR_GAUGE(conns_gone, "tailrace_http_requests_left",
+         "Requests being worked on whose client has left.");
+TR_COUNTER(late_answers, "tailrace_http_answers_late_total",
+           "Requests that were not answered within --answer-timeout.");
 TR_COUNTER(bad_heads, "tailrace_http_bad_requests_total",
            "Requests that were no valid HTTP or had too long a head.");
 TR_COUNTER(slow_bodies, "tailrace_http_bodies_refused_total{reason=\"slow\"}",
@@ -44,8 +48,18 @@ static void bury(struct conn *c)
     c->state = CONN_DEAD;
     link_remove(&c->all);
     link_append(&c->loop->dead, &c->all);
+    (void)atomic_fetch_sub(c->gone ? &c->loop->server->gone : &c->loop->server->conns, 1);
+    tr_count(c->gone ? &conns_gone : &conns_open, -1);
+}
+
+/* The socket is closed, and makes room for another; its request is the handler's to answer. */
+static void leave_behind(struct conn *c)
+{
+    c->gone = true;
+    (void)atomic_fetch_add(&c->loop->server->gone, 1);
     (void)atomic_fetch_sub(&c->loop->server->conns, 1);
     tr_count(&conns_open, -1);
+    tr_count(&conns_gone, 1);
 }
 
 void http_conn_close(struct conn *c)
@@ -58,7 +72,7 @@ void http_conn_close(struct conn *c)
     (void)close(c->fd); /* which also takes it out of epoll */
     c->fd = -1;
     if (c->state == CONN_PENDING)
-        c->gone = true;
+        leave_behind(c);
     else
         bury(c);
 }
@@ -76,6 +90,7 @@ void http_conn_arm(struct conn *c, enum conn_timer kind)
         [TIMER_BODY] = o->body_timeout_us,
         [TIMER_HOLD] = o->hold_us,
         [TIMER_DRAIN] = o->drain_us,
+        [TIMER_ANSWER] = o->answer_timeout_us,
     };
 
     link_remove(&c->timer);
@@ -230,8 +245,11 @@ void http_conn_events(struct conn *c, uint32_t events)
         http_conn_close(c);
         return;
     }
-    if ((events & EPOLLRDHUP) != 0)
+    if ((events & EPOLLRDHUP) != 0) {
+        if (c->state == CONN_PENDING && !c->hung_up) /* it has left, or still listens: who knows */
+            http_conn_arm(c, TIMER_DRAIN);
         c->hung_up = true;
+    }
     if ((events & (EPOLLIN | EPOLLRDHUP)) != 0)
         c->readable = true;
     http_conn_run(c);
@@ -268,6 +286,11 @@ void http_conn_finish(struct conn *c)
 
 void http_conn_expired(struct conn *c, enum conn_timer kind)
 {
+    if (c->state == CONN_PENDING) {
+        tr_count(&late_answers, 1);
+        http_answer_for_handler(c);
+        return;
+    }
     if (c->readable && kind != TIMER_DRAIN && kind != TIMER_HOLD) {
         http_conn_arm(c, kind); /* bytes are there: it is us who do not read them */
         return;
@@ -276,6 +299,7 @@ void http_conn_expired(struct conn *c, enum conn_timer kind)
     switch (kind) {
     case TIMER_IDLE:
     case TIMER_DRAIN:
+    case TIMER_ANSWER:
     case TIMER_KINDS:
         http_conn_close(c);
         break;

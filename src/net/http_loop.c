@@ -133,7 +133,8 @@ static void accept_some(struct tr_http_loop *l)
         struct sockaddr_storage from;
         socklen_t n = sizeof(from);
 
-        if (atomic_fetch_add(&l->server->conns, 1) >= l->server->o.max_connections) {
+        if (atomic_fetch_add(&l->server->conns, 1) >= l->server->o.max_connections ||
+            atomic_load(&l->server->gone) >= l->server->o.max_connections) {
             (void)atomic_fetch_sub(&l->server->conns, 1);
             accept_later(l);
             return;

@@ -74,7 +74,7 @@ enum conn_state {
 };
 
 /* Each kind has one length, so a list in order of arming is in order of deadlines. */
-enum conn_timer { TIMER_IDLE, TIMER_BODY, TIMER_HOLD, TIMER_DRAIN, TIMER_KINDS };
+enum conn_timer { TIMER_IDLE, TIMER_BODY, TIMER_HOLD, TIMER_DRAIN, TIMER_ANSWER, TIMER_KINDS };
 
 struct conn {
     struct tr_http_loop *loop;
@@ -155,7 +155,8 @@ struct tr_http_server {
     struct tr_http_handler h;
     char *listen;
     int port;
-    atomic_int conns;
+    atomic_int conns; /* with a socket */
+    atomic_int gone;  /* without one, but the handler has their request */
     atomic_bool stop;
     int64_t grace_us;
 
@@ -223,6 +224,8 @@ struct conn *http_wait_granted(struct tr_http_loop *l); /* the next one, or NULL
 
 /* http_reply.c */
 void http_answer_early(struct conn *c, int status);
+/* Answers 503 for a handler that still has the request, and closes the socket. */
+void http_answer_for_handler(struct conn *c);
 bool http_flush(struct conn *c); /* true: nothing is left to write */
 /* Writes what the socket takes and keeps the rest. */
 void http_send(struct conn *c, struct tr_str head, struct tr_str body);

@@ -255,6 +255,14 @@ void http_answer_early(struct conn *c, int status)
     tr_http_reply(&x->req, &r);
 }
 
+void http_answer_for_handler(struct conn *c)
+{
+    struct tr_http_response r = plain(503);
+
+    write_answer(c, &r, true); /* what the socket does not take at once is lost: it is small */
+    http_conn_close(c);
+}
+
 /* ---- after an early answer ---- */
 
 void http_linger(struct conn *c)

@@ -23,6 +23,7 @@ void tr_http_options_default(struct tr_http_options *o)
         .hold_us = 5000000,
         .body_timeout_us = 30000000,
         .idle_timeout_us = 120000000,
+        .answer_timeout_us = INT64_C(600000000),
         .drain_bytes = 64 << 20,
         .drain_us = 30000000,
     };

@@ -33,6 +33,23 @@ def test_one_event_becomes_a_row_in_a_file(server, tmp_path):
     assert run["account"]["balanced"] and run["account"]["stored"] == 1
 
 
+def test_what_only_the_whole_program_wires(server):
+    """Parts that are optional for their users, and that unit tests connect by themselves."""
+    answer = server.capture([{"event": "e", "distinct_id": "d"}], token="phc_of_nobody")
+    assert answer.status_code == 401
+    seen = server.api("GET", "/api/unknown_tokens/")
+    assert "phc_of_nobody" in str(seen), seen
+    # The API asks the store and the intake, a new project's token is known at once, metrics of all floors.
+    assert server.api("GET", "/api/status/")
+    project = server.api("POST", "/api/projects/", {"name": "second"})
+    assert server.capture([{"event": "e", "distinct_id": "d"}], token=project["api_token"]).status_code == 200
+    persons = server.api("GET", f"/api/projects/{project['id']}/persons/", params={"distinct_id": "d"})
+    assert len(persons["results"]) == 1, persons
+    metrics = requests.get(server.url + "/metrics", timeout=30).text
+    for name in ("tailrace_http_connections_open", "tailrace_capture_unknown_token_total", "tailrace_events_total"):
+        assert name in metrics
+
+
 def test_the_first_start_makes_a_token_and_a_project(server):
     token = server.data / "owner-token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600

@@ -377,6 +377,66 @@ static void every_route_answers(void **state)
     assert_int_equal(tr_metric_value("tailrace_capture_requests_total{route=\"single\"}"), 3);
 }
 
+#define PERF "{\"event\":\"$performance_event\",\"distinct_id\":\"d\"}"
+#define V1_EVENT(name, distinct_id)                                                                \
+    "{\"created_at\":\"2026-01-01T00:00:00Z\",\"batch\":[{\"event\":\"" name                       \
+    "\",\"uuid\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\"distinct_id\":\"" distinct_id          \
+    "\",\"timestamp\":\"2026-01-01T00:00:00Z\",\"options\":{},\"properties\":{}}]}"
+
+/* Requests that leave nothing to store, on every route that captures: each has its answer, though
+ * no group ever goes to the store for it. */
+static const struct answer_case nothing_cases[] = {
+    { "dropped by rule, no token", "POST /e/", "", "{\"event\":\"$performance_event\"}", 200, "Ok",
+      0 },
+    { "dropped by rule", "POST /e/", "",
+      "{\"api_key\":\"phc_one\","
+      "\"batch\":[" PERF "]}",
+      200, "Ok", 0 },
+    { "a beacon of nothing", "POST /e/?beacon=1", "", "{\"event\":\"$performance_event\"}", 204, "",
+      0 },
+    { "the older routes", "POST /capture/", "", "{\"event\":\"$performance_event\"}", 200, "Ok",
+      0 },
+    { "one event of the newer route", "POST /i/v0/e/", "", "{\"event\":\"$performance_event\"}",
+      200, "Ok", 0 },
+    { "track", "POST /track/", "", "{\"event\":\"$performance_event\"}", 200, "Ok", 0 },
+    { "engage", "POST /engage/", "", "{\"event\":\"$performance_event\"}", 200, "Ok", 0 },
+    { "in the query",
+      "GET /e?data=%7B%22event%22%3A%22%24performance_event%22%2C%22distinct_id%22%3A%22d%22%7D",
+      "", "", 200, "Ok", 0 },
+    { "a list of several", "POST /e/", "", "[" PERF "," PERF "]", 200, "Ok", 0 },
+    { "a batch of several", "POST /batch/", "",
+      "{\"api_key\":\"phc_one\",\"batch\":[" PERF "," PERF "]}", 200, "Ok", 0 },
+    { "an empty batch", "POST /batch/", "", "{\"api_key\":\"phc_one\",\"batch\":[]}", 0, "", 0 },
+    { "an empty list", "POST /e/", "", "[]", 0, "", 0 },
+    { "an empty body", "POST /e/", "", "", 0, "", 0 },
+    { "v1: dropped by rule", "POST /i/v1/analytics/events", "Authorization: Bearer phc_one\r\n",
+      V1_EVENT("$performance_event", "d"), 200, "\"results\"", 0 },
+    { "v1: refused", "POST /i/v1/analytics/events", "Authorization: Bearer phc_one\r\n",
+      V1_EVENT("e", ""), 200, "\"drop\"", 0 },
+    { "v1: an empty batch", "POST /i/v1/analytics/events", "Authorization: Bearer phc_one\r\n",
+      "{\"created_at\":\"2026-01-01T00:00:00Z\",\"batch\":[]}", 0, "", 0 },
+};
+
+static void what_leaves_nothing_to_store_is_answered_at_once(void **state)
+{
+    struct answer a;
+
+    (void)state;
+    store_mode(KEEPS); /* nor does it wait for what others sent */
+    for (size_t i = 0; i < sizeof(nothing_cases) / sizeof(nothing_cases[0]); i++) {
+        const struct answer_case *c = &nothing_cases[i];
+
+        print_message("  %s\n", c->name);
+        once(&a, c->what, c->lines, c->body);
+        if (c->status != 0)
+            assert_int_equal(a.status, c->status);
+        assert_in_range(a.status, 200, 499);
+        assert_non_null(strstr(a.body, c->says));
+    }
+    store_mode(STORES);
+    assert_int_equal(store_count(&S.events), 0);
+}
+
 static void refused_events_and_unknown_tokens_are_counted(void **state)
 {
     struct tr_intake_unknown unknown[4];
@@ -735,6 +795,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SERVER(every_route_answers),
+        WITH_SERVER(what_leaves_nothing_to_store_is_answered_at_once),
         WITH_SERVER(refused_events_and_unknown_tokens_are_counted),
         WITH_SERVER(compressed_bodies),
         WITH_SERVER(many_requests_become_few_groups),

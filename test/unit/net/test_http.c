@@ -794,6 +794,72 @@ static void a_half_closed_client_gets_its_answer(void **state)
     expect_end(fd);
 }
 
+/* The handler has forgotten a request: its client is answered all the same, others are served. */
+static void a_handler_that_does_not_answer_holds_nobody(void **state)
+{
+    struct tr_http_options o = options();
+    int fd[4];
+
+    (void)state;
+    o.answer_timeout_us = 200000;
+    o.drain_us = 200000;
+    o.max_connections = 5;
+    start(&o);
+    for (int i = 0; i < 4; i++) {
+        fd[i] = dial();
+        say(fd[i], "GET /kept HTTP/1.1\r\n\r\n");
+        if (i == 3) /* has closed its half: it may have left for good */
+            assert_int_equal(shutdown(fd[i], SHUT_WR), 0);
+    }
+    wait_kept(4);
+    for (int i = 0; i < 4; i++) {
+        expect(fd[i], 1503, NULL);
+        (void)close(fd[i]);
+    }
+    int again = dial();
+    say(again, "GET /echo HTTP/1.1\r\n\r\n");
+    expect(again, 200, "0 /echo? [] 0 0\n");
+    (void)close(again);
+    for (int i = 0; i < 4; i++)
+        answer_kept(i); /* too late, and harmless */
+    stop();
+}
+
+/* Whose clients are gone do not count as connections, until they are as many again. */
+static void requests_that_were_left_make_room(void **state)
+{
+    struct tr_http_options o = options();
+    int fd[4];
+
+    (void)state;
+    o.max_connections = 4;
+    start(&o);
+    int idle = dial();
+    for (int i = 0; i < 4; i++) {
+        struct linger cut = { .l_onoff = 1 };
+
+        fd[i] = dial();
+        say(fd[i], "GET /kept HTTP/1.1\r\n\r\n");
+        wait_kept(i + 1);
+        (void)setsockopt(fd[i], SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
+        (void)close(fd[i]);
+        if (i == 2) {
+            int other = dial();
+            say(other, "GET /echo HTTP/1.1\r\n\r\n");
+            expect(other, 200, NULL);
+            (void)close(other);
+        }
+    }
+    for (int i = 0; i < 4; i++)
+        answer_kept(i);
+    (void)close(idle);
+    int after = dial();
+    say(after, "GET /echo HTTP/1.1\r\n\r\n");
+    expect(after, 200, NULL);
+    (void)close(after);
+    stop();
+}
+
 static void clients_that_vanish_do_no_harm(void **state)
 {
     struct linger hard = { .l_onoff = 1 };
@@ -1100,6 +1166,8 @@ int main(void)
         WITH_SERVER(a_dropped_body_makes_room_before_the_answer),
         WITH_SERVER(waiting_clients_that_leave_are_forgotten),
         WITH_SERVER(a_half_closed_client_gets_its_answer),
+        cmocka_unit_test(a_handler_that_does_not_answer_holds_nobody),
+        cmocka_unit_test(requests_that_were_left_make_room),
         WITH_SERVER(clients_that_vanish_do_no_harm),
         WITH_SERVER(a_slow_reader_gets_all_of_a_large_answer),
         cmocka_unit_test(a_thousand_connections),
