@@ -929,6 +929,7 @@ COMPARE = {
 def python_of(condition):
     """The condition of a MERGE, whose comparisons with NULL are not true."""
     text = re.sub(rf"t\.{NAME} IS NULL", r"(t.get('\1') is None)", condition)
+    text = re.sub(rf"s\.{NAME} IS NOT NULL", r"(s.get('\1') is not None)", text)
     text = re.sub(rf"s\.{NAME} (>=|>|=) t\.{NAME}", lambda m: f"{NAMES[m[2]]}(s.get({m[1]!r}), t.get({m[3]!r}))", text)
     return text.replace(" OR ", " or ").replace(" AND ", " and ")
 

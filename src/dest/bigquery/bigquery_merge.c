@@ -92,6 +92,34 @@ static bool is_key(const struct tr_schema *s, int column)
     return s->columns[column].role == TR_ROLE_KEY;
 }
 
+static bool can_be_filled(const struct bq_fit *fit, size_t i)
+{
+    const struct tr_column *c = &fit->schema->columns[fit->col[i].column];
+
+    return c->role != TR_ROLE_KEY && c->role != TR_ROLE_VERSION && !fit->col[i].to->is_repeated;
+}
+
+/* The same version, which another export brought without a column that this one has: it is filled.
+ */
+static void put_fills(struct tr_buf *sql, const struct bq_fit *fit)
+{
+    const struct tr_schema *s = fit->schema;
+    size_t n = 0;
+
+    for (size_t i = 0; i < fit->n; i++) {
+        if (!can_be_filled(fit, i))
+            continue;
+        for (size_t v = 0; n == 0 && v < s->n_versions; v++) {
+            put(sql, v == 0 ? " OR (s." : " AND s.", column_of(fit, s->versions[v]));
+            put(sql, " = t.", column_of(fit, s->versions[v]));
+        }
+        put(sql, n++ == 0 ? " AND (t." : " OR t.", fit->col[i].to);
+        put(sql, " IS NULL AND s.", fit->col[i].to);
+        tr_buf_z(sql, " IS NOT NULL");
+    }
+    tr_buf_z(sql, n == 0 ? "" : "))");
+}
+
 void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
                   const struct bq_fit *fit, const char *stage, bool replace)
 {
@@ -108,9 +136,11 @@ void bq_merge_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_
         put(sql, " = s.", column_of(fit, s->keys[i]));
     }
     bq_sql_any_partition(sql, t);
-    tr_buf_z(sql, " WHEN MATCHED AND ");
+    tr_buf_z(sql, " WHEN MATCHED AND (");
     put_newer(sql, fit, replace);
-    tr_buf_z(sql, " THEN UPDATE SET ");
+    if (!replace)
+        put_fills(sql, fit);
+    tr_buf_z(sql, ") THEN UPDATE SET ");
     for (size_t i = 0; i < fit->n; i++) {
         if (is_key(s, fit->col[i].column))
             continue;

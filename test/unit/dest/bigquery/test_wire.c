@@ -197,16 +197,14 @@ static void the_newest_row_of_each_key_is_merged(void **state)
     assert_string_equal(
         out.p,
         "MERGE `p`.`d`.`t` AS t USING (SELECT * EXCEPT (tailrace_rank) FROM (SELECT s.*, "
-        "ROW_NUMBER() "
-        "OVER (PARTITION BY s.`team_id`, s.`distinct_id` ORDER BY s.`m` DESC, s.`v` DESC) AS "
-        "tailrace_rank FROM `p`.`d`.`s` AS s) WHERE tailrace_rank = 1) AS s ON t.`team_id` = "
-        "s.`team_id` AND t.`distinct_id` = s.`distinct_id` WHEN MATCHED AND (t.`m` IS NULL OR "
-        "s.`m` > "
-        "t.`m` OR (s.`m` = t.`m` AND (t.`v` IS NULL OR s.`v` > t.`v`))) THEN UPDATE SET "
-        "`properties` "
-        "= s.`properties`, `v` = s.`v`, `m` = s.`m` WHEN NOT MATCHED THEN INSERT (`team_id`, "
-        "`distinct_id`, `properties`, `v`, `m`) VALUES (s.`team_id`, s.`distinct_id`, "
-        "s.`properties`, s.`v`, s.`m`)");
+        "ROW_NUMBER() OVER (PARTITION BY s.`team_id`, s.`distinct_id` ORDER BY s.`m` DESC, s.`v` "
+        "DESC) AS tailrace_rank FROM `p`.`d`.`s` AS s) WHERE tailrace_rank = 1) AS s ON "
+        "t.`team_id` = s.`team_id` AND t.`distinct_id` = s.`distinct_id` WHEN MATCHED AND ((t.`m` "
+        "IS NULL OR s.`m` > t.`m` OR (s.`m` = t.`m` AND (t.`v` IS NULL OR s.`v` > t.`v`))) OR "
+        "(s.`m` = t.`m` AND s.`v` = t.`v` AND (t.`properties` IS NULL AND s.`properties` IS NOT "
+        "NULL))) THEN UPDATE SET `properties` = s.`properties`, `v` = s.`v`, `m` = s.`m` WHEN NOT "
+        "MATCHED THEN INSERT (`team_id`, `distinct_id`, `properties`, `v`, `m`) VALUES "
+        "(s.`team_id`, s.`distinct_id`, s.`properties`, s.`v`, s.`m`)");
     tr_buf_clear(&out);
     bq_merge_sql(&out, &p, &table, &fit, "s", true);
     tr_buf_ch(&out, '\0');
