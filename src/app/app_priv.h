@@ -22,6 +22,7 @@ struct app {
     struct tr_store *store;
     struct tr_source *source;
     struct tr_delivery delivery;
+    struct tr_epoch *epochs;
     struct tr_engine *engine;
     struct tr_intake *intake;
     struct tr_api *api;

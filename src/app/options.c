@@ -75,6 +75,8 @@ static const struct app_option {
       "a wall clock that steps further makes the server not ready" },
     { "accept-clock", SWITCH, AT(accept_clock), NULL, 0, 0,
       "the wall clock is right as it is now, whatever it was before" },
+    { "restored", SWITCH, AT(restored), NULL, 0, 0,
+      "the folder comes from a backup: what is sent from now on meets nothing of before" },
     { "segment-bytes", BYTES, AT(segment_bytes), "64MiB", 65536, INT64_C(1) << 31,
       "size of a journal file" },
     { "seal-bytes", BYTES, AT(seal_bytes), "16MiB", 65536, INT64_C(1) << 31,

@@ -18,7 +18,7 @@ struct app_options {
     int64_t dedup_age_us, dedup_events, min_free_bytes, max_clock_jump_us;
     int64_t segment_bytes, seal_bytes, seal_age_us, block_bytes, state_cache_bytes, state_commit_us;
     int64_t chunk_rows, chunk_bytes, lease_us, quiet_us, keep_runs_us, keep_quiet_us;
-    bool accept_clock;
+    bool accept_clock, restored;
 };
 
 /* argv[0] is "serve". False: usage was wrong (said on stderr). *ret_help: --help was asked for and

@@ -9,6 +9,7 @@
 #include "dest/postgres/postgres.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/random.h"
 #include "source/store.h"
 
 /* A new destination is a line here, and its folder under dest/. */
@@ -162,6 +163,32 @@ static enum tr_rc open_store(struct app *a, struct tr_err *err)
     return TR_OK;
 }
 
+/* The folder may come from a backup: what was sent after that was made is not known here. */
+static enum tr_rc read_epochs(struct app *a, struct tr_err *err)
+{
+    const struct tr_meta_ops *ops = a->meta->ops;
+    uint32_t epoch = 0;
+    size_t n = 0;
+
+    if (a->o.restored) {
+        tr_random_bytes(&epoch, sizeof(epoch));
+        if (ops->epoch_begin(a->meta, epoch, a->source->ops->now(a->source), err) != TR_OK)
+            return tr_wrap(err, "begin a new epoch");
+        app_log("warn",
+                "--restored: a new epoch begins. Events that were stored before are replaced where "
+                "they are delivered again; tables of persons and groups hold what the lost server "
+                "told of rows that have not changed since, until a backfill with on_delivered "
+                "replace: docs/restore.md");
+    }
+    if (ops->epoch_list(a->meta, &a->epochs, &n, err) != TR_OK)
+        return tr_wrap(err, "read the epochs");
+    a->delivery.first_epoch = tr_store_epoch(a->store);
+    a->delivery.epochs = a->epochs;
+    a->delivery.n_epochs = n;
+    a->delivery.epoch = n == 0 ? a->delivery.first_epoch : a->epochs[n - 1].epoch;
+    return TR_OK;
+}
+
 static enum tr_rc start_engine(struct app *a, struct tr_err *err)
 {
     a->delivery = (struct tr_delivery){
@@ -169,7 +196,6 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
         .source = a->source,
         .keys = a->keys,
         .dests = dests,
-        .epoch = tr_store_epoch(a->store),
         .chunk_rows = (uint64_t)a->o.chunk_rows,
         .chunk_bytes = (uint64_t)a->o.chunk_bytes,
         .log = say,
@@ -177,6 +203,8 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
     };
     if (a->meta->ops->identity(a->meta, &a->delivery.installation, &a->organization, err) != TR_OK)
         return tr_wrap(err, "identity");
+    if (read_epochs(a, err) != TR_OK)
+        return err->rc;
     if (app_set_identity(a, err) != TR_OK)
         return err->rc;
 
@@ -282,5 +310,6 @@ void app_unwire(struct app *a)
         a->meta->ops->close(a->meta);
     if (a->keys != NULL)
         tr_keyring_free(a->keys);
+    free(a->epochs);
     tr_file_close(&a->lock_fd);
 }

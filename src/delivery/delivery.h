@@ -32,7 +32,10 @@ struct tr_delivery {
     const struct tr_keyring *keys;
     const struct tr_dest_ops *const *dests; /* ends with NULL */
     struct tr_uuid installation;
-    uint32_t epoch;
+    uint32_t epoch;                /* of what is sent now */
+    uint32_t first_epoch;          /* the store's own: epoch, when there was no other */
+    const struct tr_epoch *epochs; /* as meta lists them; the last is epoch */
+    size_t n_epochs;
     uint64_t chunk_rows, chunk_bytes; /* 0: what suits the destination, else 100,000 rows, 64 MiB */
     void (*log)(void *arg, const char *level, const struct tr_uuid *export_id,
                 const struct tr_uuid *run_id, const char *text); /* any thread */

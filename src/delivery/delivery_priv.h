@@ -87,6 +87,17 @@ struct job_notices {
 void job_notices_init(struct job_notices *n, const struct job *j);
 
 /* key.c */
+/* Epochs: delivery_epoch is the one that a delivered range names. Whatever is told before
+ * delivery_restored_at may have been told already, by a server of which nothing is left: INT64_MIN
+ * when there was none. */
+uint32_t delivery_epoch(const struct tr_delivery *d, uint32_t n);
+int64_t delivery_restored_at(const struct tr_delivery *d);
+/* A restored store counts versions on from where the backup was. So the number of the epoch in
+ * which a row last changed goes before its version: what the lost server told is older than any
+ * later change. anew: the present epoch's, whenever it changed (replace). */
+enum { DELIVERY_EPOCH_SHIFT = 40 };
+void delivery_order_versions(const struct tr_delivery *d, struct tr_batch *b, bool anew);
+
 struct tr_key delivery_key(const struct tr_delivery *d, const struct tr_export *e,
                            uint32_t generation, struct tr_range range);
 static inline struct tr_key job_key(const struct job *j, struct tr_range range)

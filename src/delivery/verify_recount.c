@@ -67,6 +67,8 @@ static enum tr_rc add_key(struct block *b, const struct telling *t, struct tr_er
 
     if (rc == TR_OK)
         b->keys[b->n_keys++] = delivery_key(b->v->d, b->v->export, t->d.generation, t->d.chunk);
+    if (rc == TR_OK)
+        b->keys[b->n_keys - 1].epoch = delivery_epoch(b->v->d, t->d.epoch);
     return rc;
 }
 
@@ -204,6 +206,7 @@ static enum tr_rc recount_rows(struct verify *v, struct tr_verdict *verdict, str
         rc = in->ops->next(v->cx, in, &rows, err);
         if (rc != TR_OK || rows == NULL)
             break;
+        delivery_order_versions(v->d, rows, false);
         rc = v->ops->recount_rows(&call, v->dest, rows, &there, err);
         verdict->expected_there += there.expected;
         verdict->found_there += there.found;

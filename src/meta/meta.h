@@ -78,6 +78,14 @@ struct tr_delivered {
     struct tr_uuid run_id;
     uint32_t generation;
     bool is_empty; /* nothing was sent for it: there is no chunk at the destination */
+    uint32_t
+        epoch; /* under which it was sent: the place in epoch_list, from 1; 0: the store's own */
+};
+
+/* What is told from began_at on has keys of its own. */
+struct tr_epoch {
+    uint32_t epoch;
+    int64_t began_at; /* on the source's clock */
 };
 
 /* A chunk that an ended run sent, or finished without publishing it, and that nobody has settled.
@@ -111,6 +119,14 @@ struct tr_meta_ops {
     /* installation and organization ids, made on the first call */
     TR_MUST_USE enum tr_rc (*identity)(struct tr_meta *, struct tr_uuid *ret_installation,
                                        struct tr_uuid *ret_organization, struct tr_err *);
+
+    /* The folder was restored from a backup, and nobody knows what was sent since that was made: a
+     * new epoch begins. What runs have sent and not heard of becomes unsent. */
+    TR_MUST_USE enum tr_rc (*epoch_begin)(struct tr_meta *, uint32_t epoch, int64_t now,
+                                          struct tr_err *);
+    /* By their beginning; caller frees. None: the store's own is the only one. */
+    TR_MUST_USE enum tr_rc (*epoch_list)(struct tr_meta *, struct tr_epoch **ret, size_t *ret_n,
+                                         struct tr_err *);
 
     /* ---- tokens of the API: only their SHA-256 is kept ---- */
     TR_MUST_USE enum tr_rc (*token_add)(struct tr_meta *, const uint8_t sha256[32],

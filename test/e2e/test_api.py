@@ -182,7 +182,8 @@ def test_backfills_say_what_is_wrong(shared, tmp_path):
         assert shared.api("POST", path, body, expect=400)["attr"] == attr, body
 
 
-def test_run_pages_are_links_that_work(server, tmp_path):
+def test_run_pages_are_links_that_work(make_server, tmp_path):
+    server = make_server("--quiet", "0")
     made = server.create_export(file_destination(tmp_path / "out"))
     wait_for(lambda: len(server.runs(made)) >= 3, 60, 0.5)
     headers = {"Authorization": f"Bearer {server.owner_token}"}

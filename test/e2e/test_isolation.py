@@ -24,7 +24,8 @@ def lags(server):
     return {e["name"]: e["lag_seconds"] for e in server.api("GET", "/api/status/")["exports"]}
 
 
-def test_a_hundred_that_hang_do_not_delay_a_hundred_that_do_not(server, tmp_path):
+def test_a_hundred_that_hang_do_not_delay_a_hundred_that_do_not(make_server, tmp_path):
+    server = make_server("--quiet", "0")
     listener, port = nobody_answers()
     with listener:
         for i in range(N):  # the hung ones first: they fall due first, too
@@ -46,8 +47,9 @@ def test_a_hundred_that_hang_do_not_delay_a_hundred_that_do_not(server, tmp_path
         assert min(lag for name, lag in lags(server).items() if name.startswith("hung")) > 15
 
 
-def test_backfills_that_hang_leave_a_place_to_others(server, tmp_path):
+def test_backfills_that_hang_leave_a_place_to_others(make_server, tmp_path):
     """One export may hang many times at once: by the runs of a backfill."""
+    server = make_server("--quiet", "0")
     listener, port = nobody_answers()
     with listener:
         assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200
@@ -61,7 +63,7 @@ def test_backfills_that_hang_leave_a_place_to_others(server, tmp_path):
 
 def test_waiting_runs_are_bounded(make_server, tmp_path):
     """By --waiting, for exports that are in doubt; one that has gone well keeps places of its own."""
-    server = make_server("--workers", "2", "--waiting", "3")
+    server = make_server("--workers", "2", "--waiting", "3", "--quiet", "0")
     most = 2 * (2 + 3)
     healthy = server.create_export(file_destination(tmp_path / "out"), name="healthy")
     wait_for(lambda: server.runs(healthy, status="Completed"), 20)

@@ -9,7 +9,8 @@ static const char load_text[] =
     " SELECT min(generation) FROM delivered WHERE export_id = ?1 AND target = ?2"
     " UNION ALL SELECT (SELECT min(generation) FROM delivered WHERE export_id = ?1 AND target = ?2"
     " AND generation > g.x) FROM g WHERE g.x IS NOT NULL)"
-    "SELECT d.lo, d.hi, d.chunk_lo, d.chunk_hi, d.run_id, d.generation, d.is_empty"
+    "SELECT d.lo, d.hi, d.chunk_lo, d.chunk_hi, d.run_id, d.generation, d.is_empty,"
+    " d.epoch"
     " FROM g CROSS JOIN delivered d ON d.export_id = ?1 AND d.target = ?2 AND d.generation = g.x"
     " AND d.lo >= coalesce((SELECT max(m.lo) FROM delivered m WHERE m.export_id = ?1"
     " AND m.target = ?2 AND m.generation = g.x AND m.lo <= ?3), ?3)"
@@ -37,6 +38,7 @@ enum tr_rc delivered_load(struct meta *m, const struct tr_uuid *export_id, uint6
         sql_get_id(&q, &d->run_id);
         d->generation = (uint32_t)sql_get_int(&q);
         d->is_empty = sql_get_int(&q) != 0;
+        d->epoch = (uint32_t)sql_get_int(&q);
     }
     return rc;
 }
@@ -49,7 +51,7 @@ static enum tr_rc insert(struct meta *m, const struct tr_uuid *export_id, uint64
     TR_CLEANUP(sql_close)
     struct sql q =
         sql_open(m, "INSERT INTO delivered (export_id, target, generation, lo, hi, run_id,"
-                    " chunk_lo, chunk_hi, is_empty) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                    " chunk_lo, chunk_hi, is_empty, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     sql_id(&q, export_id);
     sql_int(&q, (int64_t)target);
     sql_int(&q, d->generation);
@@ -59,6 +61,7 @@ static enum tr_rc insert(struct meta *m, const struct tr_uuid *export_id, uint64
     sql_int(&q, d->chunk.lo);
     sql_int(&q, d->chunk.hi);
     sql_int(&q, d->is_empty);
+    sql_int(&q, d->epoch);
     return sql_run(&q, err);
 }
 
@@ -138,16 +141,26 @@ static enum tr_rc missing(struct meta *m, const struct tr_run *run, uint64_t tar
     return rc;
 }
 
+static enum tr_rc present_epoch(struct meta *m, uint32_t *ret, struct tr_err *err)
+{
+    TR_CLEANUP(sql_close) struct sql q = sql_open(m, "SELECT coalesce(max(n), 0) FROM epoch");
+    bool there = false;
+    enum tr_rc rc = sql_next(&q, &there, err);
+
+    *ret = rc == TR_OK ? (uint32_t)sql_get_int(&q) : 0;
+    return rc;
+}
+
 enum tr_rc delivered_add(struct meta *m, const struct tr_run *run, uint64_t target,
                          struct tr_range chunk, bool is_empty, struct tr_err *err)
 {
     TR_CLEANUP(rows_fini) struct rows parts = { .size = sizeof(struct tr_range) };
-    const struct tr_delivered d = {
+    struct tr_delivered d = {
         .chunk = chunk, .run_id = run->id, .generation = run->generation, .is_empty = is_empty
     };
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = present_epoch(m, &d.epoch, err);
 
-    if (run->on_delivered == TR_REPLACE_DELIVERED)
+    if (rc == TR_OK && run->on_delivered == TR_REPLACE_DELIVERED)
         rc = cut(m, &run->export_id, target, chunk, err);
     /* Plans keep clear of what others have, so this is the whole chunk; but ranges that meet within
      * a generation would break every count built on them, so it is made sure of. */

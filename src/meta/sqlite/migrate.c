@@ -132,7 +132,15 @@ static const char *const schema_4[] = {
     NULL,
 };
 
-static const char *const *const migrations[] = { schema_1, schema_2, schema_3, schema_4 };
+/* Restored backups: epoch of a delivered range is the n of epoch, 0 the store's own. */
+static const char *const schema_5[] = {
+    "CREATE TABLE epoch (n INTEGER PRIMARY KEY, epoch INTEGER NOT NULL,"
+    " began_at INTEGER NOT NULL) STRICT",
+    "ALTER TABLE delivered ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
+    NULL,
+};
+
+static const char *const *const migrations[] = { schema_1, schema_2, schema_3, schema_4, schema_5 };
 
 enum {
     NEWEST = sizeof(migrations) / sizeof(migrations[0]),

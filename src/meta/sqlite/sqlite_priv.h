@@ -23,6 +23,10 @@ enum tr_rc meta_project_get(struct tr_meta *, int32_t, struct tr_project *, stru
 enum tr_rc meta_project_list(struct tr_meta *, bool (*)(void *, const struct tr_project *), void *,
                              struct tr_err *);
 
+/* epoch.c */
+enum tr_rc meta_epoch_begin(struct tr_meta *, uint32_t, int64_t, struct tr_err *);
+enum tr_rc meta_epoch_list(struct tr_meta *, struct tr_epoch **, size_t *, struct tr_err *);
+
 /* export.c */
 enum tr_rc meta_export_create(struct tr_meta *, struct tr_export *, struct tr_str, struct tr_str,
                               struct tr_err *);
