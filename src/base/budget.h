@@ -17,17 +17,22 @@ static inline void tr_budget_init(struct tr_budget *b, size_t max)
     b->max = max;
 }
 
-/* Takes n bytes, or nothing. A request larger than the whole budget is granted when nothing else is
+/* Takes n bytes below max, or nothing. A request larger than that is granted when nothing else is
  * out, so that it can make progress at all. */
-static inline bool tr_budget_take(struct tr_budget *b, size_t n)
+static inline bool tr_budget_take_below(struct tr_budget *b, size_t n, size_t max)
 {
     size_t used = atomic_load_explicit(&b->used, memory_order_relaxed);
 
     do {
-        if (used != 0 && (n > b->max || used > b->max - n))
+        if (used != 0 && (n > max || used > max - n))
             return false;
     } while (!atomic_compare_exchange_weak(&b->used, &used, used + n));
     return true;
+}
+
+static inline bool tr_budget_take(struct tr_budget *b, size_t n)
+{
+    return tr_budget_take_below(b, n, b->max);
 }
 
 /* Takes n bytes whatever the limit says: for bytes that already exist. */

@@ -9,8 +9,14 @@
  *     early answer (413, 503) is sent, then what is still coming is read and dropped up to
  *     drain_bytes and drain_us;
  *   - pipelined requests are answered in order; Expect: 100-continue and chunked bodies work;
- *   - a body is charged to one budget from its Content-Length before it is read; when the budget is
- *     spent, sockets wait unread, for hold_us at most, then 503 with Retry-After;
+ *   - what a connection holds beyond one small buffer (long heads, bodies, answers that are not
+ *     taken) is charged to one budget. Bodies are charged as they come, never much more than has
+ *     come; when the budget is spent, sockets wait unread, for hold_us at most, then 503 with
+ *     Retry-After. What is small (up to inline_body_bytes) may use a quarter more;
+ *   - answers that are not taken are kept as long as the client takes some within drain_us, up to
+ *     the budget's size over all connections; then those go that have stood still for longest;
+ *   - while others wait, a body that holds memory must come at a rate that brings as much within
+ *     body_timeout_us, or it is answered 408;
  *   - a request that the handler does not answer within answer_timeout_us gets 503 and its
  *     connection is closed; of a client that has closed its half, within drain_us;
  *   - slow bodies: 408 after body_timeout_us without a byte; idle keep-alive connections are closed
@@ -95,8 +101,8 @@ struct tr_http_options {
      * their request do not count, until they are as many again. */
     int max_connections;
     size_t max_header_bytes;
-    struct tr_budget *bodies; /* bodies over inline_body_bytes are charged here */
-    size_t inline_body_bytes; /* a body up to this size lives in the connection's own buffer */
+    struct tr_budget *bodies;
+    size_t inline_body_bytes; /* a body up to this size is small: not behind large ones */
     int64_t hold_us;          /* how long a body may wait for the budget: 5 s */
     int64_t body_timeout_us;
     int64_t idle_timeout_us;

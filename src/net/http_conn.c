@@ -43,8 +43,7 @@ static void bury(struct conn *c)
     if (c->x != NULL)
         http_exchange_free(c->x);
     c->x = NULL;
-    free(c->out);
-    c->out = NULL;
+    http_out_free(c);
     c->state = CONN_DEAD;
     link_remove(&c->all);
     link_append(&c->loop->dead, &c->all);
@@ -56,6 +55,7 @@ static void bury(struct conn *c)
 static void leave_behind(struct conn *c)
 {
     c->gone = true;
+    http_out_free(c);
     (void)atomic_fetch_add(&c->loop->server->gone, 1);
     (void)atomic_fetch_sub(&c->loop->server->conns, 1);
     tr_count(&conns_open, -1);
@@ -198,6 +198,8 @@ static bool head_step(struct conn *c, size_t *quota)
         return http_body_begin(c);
     case HTTP_HEAD_TOO_LONG:
         return refuse_head(c, 431);
+    case HTTP_NO_ROOM:
+        return refuse_head(c, 503);
     case HTTP_BAD:
         break;
     }
@@ -293,6 +295,10 @@ void http_conn_expired(struct conn *c, enum conn_timer kind)
     }
     if (c->readable && kind != TIMER_DRAIN && kind != TIMER_HOLD) {
         http_conn_arm(c, kind); /* bytes are there: it is us who do not read them */
+        return;
+    }
+    if (kind == TIMER_DRAIN && http_out_moves(c)) {
+        http_conn_arm(c, kind);
         return;
     }
     http_conn_disarm(c);

@@ -7,8 +7,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/metric.h"
 #include "net/http_priv.h"
 #include "os/clock.h"
+
+TR_GAUGE(held_bytes, "tailrace_http_held_bytes",
+         "Memory of heads, bodies and what became of them, as charged to --body-budget.");
 
 enum { MAX_EVENTS = 256, MAX_ACCEPTS = 64 };
 #define ACCEPT_PAUSE_US INT64_C(50000) /* out of descriptors or at max_connections */
@@ -213,8 +217,10 @@ static void run_granted(struct tr_http_loop *l)
 {
     struct conn *c;
 
-    if (atomic_load_explicit(&l->server->n_waiting, memory_order_relaxed) > 0)
+    if (atomic_load_explicit(&l->server->n_waiting, memory_order_relaxed) > 0) {
+        http_body_evict(l);
         http_wait_grant(l->server);
+    }
     while ((c = http_wait_granted(l)) != NULL)
         if (http_body_granted(c))
             http_conn_run(c);
@@ -286,6 +292,9 @@ void http_loop_turn(struct tr_http_loop *l)
     if (l->server->h.turn_end != NULL)
         l->server->h.turn_end(l->server->h.self, l->state);
     free_dead(l);
+    if (l->server->o.bodies != NULL)
+        tr_gauge_set(&held_bytes, (int64_t)atomic_load_explicit(&l->server->o.bodies->used,
+                                                                memory_order_relaxed));
 }
 
 /* ---- the end ---- */

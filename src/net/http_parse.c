@@ -135,15 +135,28 @@ struct exchange *http_exchange_take(struct conn *c)
     x->conn = c;
     x->in = x->small;
     x->cap = sizeof(x->small);
+    x->head_charged = 0;
     reset(x, 0);
     return x;
+}
+
+static void give_head(struct exchange *x)
+{
+    if (x->in != x->small)
+        free(x->in);
+    http_small_give(x->conn->loop->server, x->head_charged);
+    x->in = x->small;
+    x->cap = sizeof(x->small);
+    x->head_charged = 0;
 }
 
 void http_exchange_again(struct exchange *x)
 {
     size_t n = x->n - x->pos;
 
-    memmove(x->in, x->in + x->pos, n);
+    memmove(n <= sizeof(x->small) ? x->small : x->in, x->in + x->pos, n);
+    if (n <= sizeof(x->small))
+        give_head(x);
     reset(x, n);
 }
 
@@ -152,8 +165,7 @@ void http_exchange_free(struct exchange *x)
     struct tr_http_loop *l = x->conn->loop;
 
     http_body_release(x);
-    if (x->in != x->small)
-        free(x->in);
+    give_head(x);
     if (l->pooled == HTTP_POOL) {
         free(x);
         return;
@@ -166,10 +178,16 @@ void http_exchange_free(struct exchange *x)
 /* A head that outgrew the buffer: a larger one, and every view moved over. */
 static bool grow(struct exchange *x, size_t cap)
 {
-    char *in = malloc(cap);
+    char *in = NULL;
 
-    if (in == NULL)
+    if (!http_small_take(x->conn->loop->server, cap - x->head_charged))
         return false;
+    in = malloc(cap);
+    if (in == NULL) {
+        http_small_give(x->conn->loop->server, cap - x->head_charged);
+        return false;
+    }
+    x->head_charged = cap;
     memcpy(in, x->in, x->n);
     if (x->url.p != NULL)
         x->url.p = in + (x->url.p - x->in);
@@ -260,7 +278,7 @@ enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes)
             return HTTP_HEAD_TOO_LONG;
         if (x->chunked && x->cap - x->head_end < HTTP_IN_BYTES / 2 &&
             !grow(x, x->head_end + HTTP_IN_BYTES))
-            return HTTP_HEAD_TOO_LONG;
+            return HTTP_NO_ROOM;
         finish_head(x);
         return HTTP_HEAD_READY;
     }
@@ -273,9 +291,12 @@ enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes)
     x->parsed = x->n;
     if (x->n >= max_header_bytes)
         return HTTP_HEAD_TOO_LONG;
-    if (x->n == x->cap && !grow(x, max_header_bytes + HTTP_IN_BYTES))
-        return HTTP_HEAD_TOO_LONG;
-    return HTTP_MORE;
+    if (x->n < x->cap)
+        return HTTP_MORE;
+    size_t cap = x->cap * 2;
+    if (cap > max_header_bytes + HTTP_IN_BYTES)
+        cap = max_header_bytes + HTTP_IN_BYTES;
+    return grow(x, cap) ? HTTP_MORE : HTTP_NO_ROOM;
 }
 
 bool http_parse_chunks(struct exchange *x)

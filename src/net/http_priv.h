@@ -21,12 +21,18 @@ enum {
     HTTP_IN_BYTES = 8 << 10,     /* the input buffer of a request: head and a small body */
     HTTP_TURN_BYTES = 512 << 10, /* one connection reads at most this much in a turn */
     HTTP_POOL = 128,             /* exchanges a loop keeps for the next requests */
-    HTTP_MIN_PROGRESS = 1 << 10, /* a body that brings less in body_timeout_us is slow */
-    HTTP_HEAD_MAX = 64 << 10,    /* head of an answer, the handler's lines included */
+    /* A body that brings less in body_timeout_us is slow; nor less than this part of what has
+     * come. */
+    HTTP_MIN_PROGRESS = 1 << 10,
+    HTTP_PROGRESS_PART = 32,
+    HTTP_BODY_FIRST = 16 << 10, /* memory of a body of its own at first; doubled as it comes */
+    HTTP_HEAD_MAX = 64 << 10,   /* head of an answer, the handler's lines included */
 };
 
 #define HTTP_IDLE_MIN_US    INT64_C(75000000)
 #define HTTP_WAIT_TICK_US   INT64_C(5000) /* the budget may be given back where no loop sees it */
+#define HTTP_EVICT_US       INT64_C(250000) /* how often slow bodies are looked for while others wait */
+#define HTTP_GRACE_US       INT64_C(1000000) /* what a pace is measured over */
 #define HTTP_QUIET_US       INT64_C(300000) /* a stopping server still hears idle connections so long */
 #define HTTP_LINGER_STOP_US INT64_C(1000000)
 
@@ -94,8 +100,10 @@ struct conn {
     uint64_t dropped; /* bytes read and dropped after the answer */
     char *out;        /* what the socket would not take yet */
     size_t out_n, out_at;
-    size_t need; /* bytes of budget it waits for; under the server's lock */
-    bool granted, waiting;
+    int queued;   /* bytes in the kernel's buffer when its timer last ran out */
+    size_t need;  /* bytes of budget it waits for; under the server's lock, as are the next */
+    size_t holds; /* while it waits: bytes of budget it has */
+    bool small, granted, waiting, over;
     char peer[TR_HTTP_PEER_TEXT];
 };
 
@@ -106,10 +114,11 @@ struct exchange {
     struct exchange *next;
     http_parser parser;
 
-    char *in;      /* small, or memory of its own for a long head */
-    size_t cap, n; /* of in */
-    size_t parsed; /* bytes of in that the parser has seen while in the head */
-    size_t pos;    /* bytes of in that belong to this request's head and body */
+    char *in;            /* small, or memory of its own for a long head */
+    size_t head_charged; /* bytes of budget for in, when it is not small */
+    size_t cap, n;       /* of in */
+    size_t parsed;       /* bytes of in that the parser has seen while in the head */
+    size_t pos;          /* bytes of in that belong to this request's head and body */
     size_t head_end;
     struct tr_str url;
     bool in_value; /* the parser's last word was part of a value */
@@ -123,7 +132,10 @@ struct exchange {
     uint64_t left; /* body bytes to come by Content-Length; those in in are not taken off yet */
     char *body;    /* memory of its own, or NULL: inside in */
     size_t body_n, body_cap;
-    size_t charged;  /* bytes of budget */
+    size_t charged;    /* bytes of budget for the body */
+    bool over;         /* the one that may have more than there is */
+    int64_t marked_at; /* when its pace was looked at, and what had come by then */
+    size_t marked;
     size_t progress; /* body bytes there when the timer was armed */
 
     struct tr_http_header headers[TR_HTTP_MAX_HEADERS];
@@ -137,7 +149,7 @@ struct tr_http_loop {
     bool accepting; /* the listener is in epoll */
     bool stopping, paused, failed;
     void *state; /* the handler's */
-    int64_t now, accept_again, stop_at;
+    int64_t now, accept_again, stop_at, evict_at;
     struct link conns, ready, parked, dead, timers[TIMER_KINDS];
     struct link granted; /* under the server's lock */
     _Atomic(struct tr_http_post *) posts;
@@ -167,6 +179,10 @@ struct tr_http_server {
     pthread_mutex_t wait_lock;
     struct link waiting; /* for the budget, in order of arrival */
     atomic_int n_waiting;
+    size_t waiting_hold;  /* budget of those that wait; under wait_lock, as is the next */
+    bool over;            /* one has more than there was */
+    size_t small_max;     /* what small ones may fill the budget to */
+    atomic_size_t unsent; /* bytes of answers that clients do not take */
 
     int n_loops;
     struct tr_http_loop loops[];
@@ -203,7 +219,7 @@ void http_conn_gone(struct conn *c);   /* its last request was answered into the
 struct exchange *http_exchange_take(struct conn *c);
 void http_exchange_again(struct exchange *x); /* for the next pipelined request */
 void http_exchange_free(struct exchange *x);
-enum http_parsed { HTTP_MORE, HTTP_HEAD_READY, HTTP_BAD, HTTP_HEAD_TOO_LONG };
+enum http_parsed { HTTP_MORE, HTTP_HEAD_READY, HTTP_BAD, HTTP_HEAD_TOO_LONG, HTTP_NO_ROOM };
 enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes);
 /* Feeds in[pos..n) of a chunked body; false: the framing is broken. */
 bool http_parse_chunks(struct exchange *x);
@@ -215,11 +231,17 @@ bool http_body_begin(struct conn *c); /* after the head */
 bool http_body_granted(struct conn *c);
 bool http_body_step(struct conn *c, size_t *quota);
 void http_body_release(struct exchange *x);
+/* While others wait for the budget: ends bodies that hold some of it and do not come. */
+void http_body_evict(struct tr_http_loop *l);
 
 /* http_wait.c */
 bool http_wait_take(struct conn *c, size_t n); /* false: queued */
+/* For what is small and cannot wait: false when there is none. */
+bool http_small_take(struct tr_http_server *s, size_t n);
+void http_small_give(struct tr_http_server *s, size_t n);
 void http_wait_leave(struct conn *c);
 void http_wait_grant(struct tr_http_server *s);
+void http_wait_over_ends(struct exchange *x);
 struct conn *http_wait_granted(struct tr_http_loop *l); /* the next one, or NULL */
 
 /* http_reply.c */
@@ -229,6 +251,9 @@ void http_answer_for_handler(struct conn *c);
 bool http_flush(struct conn *c); /* true: nothing is left to write */
 /* Writes what the socket takes and keeps the rest. */
 void http_send(struct conn *c, struct tr_str head, struct tr_str body);
+void http_out_free(struct conn *c);
+/* Since it was last asked the client has taken some of what the kernel holds for it. */
+bool http_out_moves(struct conn *c);
 void http_linger(struct conn *c);
 bool http_drain_step(struct conn *c, size_t *quota);
 bool http_linger_step(struct conn *c, size_t *quota);

@@ -1,17 +1,44 @@
 /* Answers: written at once, whole, with their length; and what is still coming after early ones. */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <time.h>
 
+#include "base/metric.h"
 #include "net/http_priv.h"
 #include "os/clock.h"
+
+TR_COUNTER(answers_cut, "tailrace_http_answers_cut_total",
+           "Answers that their clients did not take while others needed the memory.");
 
 enum { COPY_BODY = 16 << 10 }; /* up to here a body is copied behind its head: one plain send */
 
 /* ---- writing ---- */
+
+/* Answers that clients do not take may fill as much as bodies may. Who has taken nothing for
+ * longest makes room for the others. */
+static void make_room(struct conn *c)
+{
+    struct tr_http_server *s = c->loop->server;
+    struct link *ring = &c->loop->timers[TIMER_DRAIN];
+
+    if (s->o.bodies == NULL)
+        return;
+    for (struct link *at = ring->next, *next = at->next;
+         at != ring && atomic_load(&s->unsent) > s->o.bodies->max; at = next, next = at->next) {
+        struct conn *other = HTTP_OF(struct conn, timer, at);
+
+        if (other == c || other->out == NULL || other->state == CONN_PENDING || other->running)
+            continue;
+        tr_count(&answers_cut, 1);
+        http_conn_close(other);
+    }
+}
 
 static void keep_rest(struct conn *c, struct tr_str head, struct tr_str body, size_t sent)
 {
@@ -34,10 +61,35 @@ static void keep_rest(struct conn *c, struct tr_str head, struct tr_str body, si
         memcpy(out + n, body.p + (sent - head.n), body.n - (sent - head.n));
         n += body.n - (sent - head.n);
     }
-    free(c->out);
+    http_out_free(c);
     c->out = out;
     c->out_n = n;
     c->out_at = 0;
+    c->queued = INT_MAX;
+    (void)atomic_fetch_add(&c->loop->server->unsent, n);
+    make_room(c);
+}
+
+void http_out_free(struct conn *c)
+{
+    if (c->out == NULL)
+        return;
+    (void)atomic_fetch_sub(&c->loop->server->unsent, c->out_n);
+    free(c->out);
+    c->out = NULL;
+    c->out_n = c->out_at = 0;
+}
+
+/* Bytes go out from the kernel's buffer long before it has room for more of ours (tcp(7):
+ * SIOCOUTQ). */
+bool http_out_moves(struct conn *c)
+{
+    int queued = 0;
+
+    if (c->out == NULL || ioctl(c->fd, SIOCOUTQ, &queued) != 0 || queued >= c->queued)
+        return false;
+    c->queued = queued;
+    return true;
 }
 
 void http_send(struct conn *c, struct tr_str head, struct tr_str body)
@@ -77,11 +129,9 @@ bool http_flush(struct conn *c)
         }
         http_conn_arm(c, TIMER_DRAIN); /* it takes something: not dead */
         c->out_at += (size_t)n;
-        if (c->out_at == c->out_n) {
-            free(c->out);
-            c->out = NULL;
-            c->out_n = c->out_at = 0;
-        }
+        c->queued = INT_MAX;
+        if (c->out_at == c->out_n)
+            http_out_free(c);
     }
     return true;
 }

@@ -128,6 +128,8 @@ enum tr_rc tr_http_start(const struct tr_http_options *o, const struct tr_http_h
     s->o = *o;
     s->h = *handler;
     s->n_loops = n;
+    if (o->bodies != NULL)
+        s->small_max = o->bodies->max + o->bodies->max / 4;
     if (s->o.idle_timeout_us < HTTP_IDLE_MIN_US)
         s->o.idle_timeout_us = HTTP_IDLE_MIN_US;
     tr_monitor_init(&s->monitor);

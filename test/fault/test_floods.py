@@ -41,3 +41,54 @@ def test_a_flood_of_requests_that_leave_nothing_to_store(path, body, make_server
         client.sendall(request)
         assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
     assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200
+
+
+@pytest.mark.parametrize("first", [0, 1000, 300_000])
+def test_slow_bodies_do_not_take_the_turn_of_others(first, make_server):
+    """64 clients without a token that announce 20 MB and then send 50 bytes a second: bodies of every size are
+    taken from others, one after the other."""
+    server = make_server("--body-budget", "8MiB")
+    token = server.capture_token()
+    slow = []
+    for _ in range(64):
+        client = dial(server)
+        client.sendall(b"POST /batch/ HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
+        client.setblocking(False)
+        try:
+            client.send(b" " * first)
+        except OSError:
+            pass
+        slow.append(client)
+    for size in (100, 60_000, 100_000, 1_000_000, 3_000_000, 100_000):
+        for client in slow:
+            try:
+                client.send(b" " * 50)
+            except OSError:
+                pass
+        events = [{"event": "e", "distinct_id": "d", "properties": {"p": "x" * min(size, 500_000)}}
+                  for _ in range(max(1, size // 500_000))]
+        answer = server.capture(events, token=token)
+        assert answer.status_code == 200, (size, answer.text)
+    for client in slow:
+        client.close()
+
+
+def test_memory_is_bounded_whatever_small_things_are_sent(make_server):
+    """Heads and bodies that are small by themselves, of 1,000 clients who never finish."""
+    server = make_server("--body-budget", "1MiB")
+    server.capture([{"event": "e", "distinct_id": "d"}])
+    clients = []
+    for i in range(1000):
+        client = dial(server)
+        client.setblocking(False)
+        try:
+            client.send(b"POST /batch/ HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n" + b" " * 64000 if i % 2
+                        else b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 60000)
+        except OSError:
+            pass
+        clients.append(client)
+    wait_for(lambda: server.metric("tailrace_http_requests_left") == 0, 5)
+    assert server.metric("tailrace_http_held_bytes") <= (1 << 20) * 5 / 4
+    for client in clients:
+        client.close()
+    assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200

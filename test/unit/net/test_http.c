@@ -728,6 +728,114 @@ static void a_body_that_waited_too_long_is_answered_503_and_drained(void **state
     free(body);
 }
 
+/* 64 clients that announce much and send little, or send some and then nothing: others have their
+ * answer within the hold. */
+static void bodies_that_do_not_come_hold_nobody_up(void **state)
+{
+    enum { SIZE = 900 << 10, N = 64 };
+    static const size_t first[] = { 0, 100, 70000 };
+    char *body = calloc(1, SIZE);
+
+    for (size_t k = 0; k < sizeof(first) / sizeof(first[0]); k++) {
+        int fd[N];
+
+        (void)start_default(state); /* 4 MiB */
+        for (int i = 0; i < N; i++) {
+            fd[i] = dial();
+            post_sized(fd[i], "/echo", SIZE);
+            if (first[k] > 0)
+                say_n(fd[i], body, first[k]);
+        }
+        tr_clock_sleep_us(100000);
+        assert_in_range(atomic_load(&T.budget.used), 0, 5 << 20);
+        for (int i = 0; i < 4; i++) {
+            int honest = dial();
+            post_sized(honest, "/echo", SIZE);
+            say_n(honest, body, SIZE);
+            expect(honest, 200, NULL);
+            (void)close(honest);
+            for (int j = 0; j < N; j++)
+                (void)send(fd[j], body, 1, MSG_NOSIGNAL);
+        }
+        for (int i = 0; i < N; i++)
+            (void)close(fd[i]);
+        stop();
+    }
+    free(body);
+}
+
+/* More large ones at once than there is memory for, each at its pace: all arrive. */
+static void large_bodies_that_come_together_all_arrive(void **state)
+{
+    enum { SIZE = 1 << 20, N = 10, PIECE = 16 << 10 };
+    char *body = calloc(1, SIZE);
+    int fd[N];
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        int room = 4 * PIECE;
+        fd[i] = dial();
+        (void)setsockopt(fd[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+        post_sized(fd[i], "/echo", SIZE);
+    }
+    size_t at[N] = { 0 };
+    for (int left = N; left > 0;) {
+        for (int i = 0; i < N; i++) {
+            if (at[i] == SIZE)
+                continue;
+            size_t n = SIZE - at[i] < PIECE ? SIZE - at[i] : PIECE;
+            ssize_t sent = send(fd[i], body + at[i], n, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (sent > 0)
+                at[i] += (size_t)sent;
+            if (at[i] == SIZE)
+                left--;
+        }
+        tr_clock_sleep_us(1000);
+    }
+    for (int i = 0; i < N; i++) {
+        expect(fd[i], 200, NULL);
+        (void)close(fd[i]);
+    }
+    free(body);
+}
+
+/* Long heads and small bodies count too, and have an end. */
+static void what_is_small_is_charged_as_well(void **state)
+{
+    struct tr_http_options o = options();
+    enum { N = 300, SMALL = 60000 };
+    char *body = calloc(1, SMALL);
+    int fd[N];
+    int refused = 0;
+
+    (void)state;
+    o.max_header_bytes = 64 << 10;
+    memset(body, 'a', SMALL);
+    start(&o); /* 4 MiB, and one more for small ones */
+    for (int i = 0; i < N; i++) {
+        fd[i] = dial();
+        if (i % 2 == 0) {
+            post_sized(fd[i], "/echo", SMALL);
+            say_n(fd[i], body, SMALL - 1);
+        } else {
+            say(fd[i], "GET /echo HTTP/1.1\r\nA: ");
+            (void)send(fd[i], body, SMALL, MSG_NOSIGNAL);
+        }
+        assert_in_range(atomic_load(&T.budget.used), 0, 5 << 20);
+    }
+    tr_clock_sleep_us(100000);
+    assert_in_range(atomic_load(&T.budget.used), 4 << 20, 5 << 20);
+    for (int i = 1; i < N; i += 2) {
+        char c;
+        refused += recv(fd[i], &c, 1, MSG_DONTWAIT) == 1;
+    }
+    assert_true(refused > 0);
+    for (int i = 0; i < N; i++)
+        (void)close(fd[i]);
+    stop();
+    free(body);
+}
+
 static void a_dropped_body_makes_room_before_the_answer(void **state)
 {
     enum { SIZE = 1 << 20, N = 12 };
@@ -1163,6 +1271,9 @@ int main(void)
         WITH_HASTE(a_body_that_drips_does_not_live_for_ever),
         cmocka_unit_test(bodies_wait_for_the_budget_in_order),
         WITH_HASTE(a_body_that_waited_too_long_is_answered_503_and_drained),
+        cmocka_unit_test(bodies_that_do_not_come_hold_nobody_up),
+        WITH_SERVER(large_bodies_that_come_together_all_arrive),
+        cmocka_unit_test(what_is_small_is_charged_as_well),
         WITH_SERVER(a_dropped_body_makes_room_before_the_answer),
         WITH_SERVER(waiting_clients_that_leave_are_forgotten),
         WITH_SERVER(a_half_closed_client_gets_its_answer),
