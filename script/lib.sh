@@ -18,7 +18,7 @@ BUILD_PACKAGES="gcc libc6-dev pkg-config meson ninja-build libhttp-parser-dev li
   libxxhash-dev tzdata ca-certificates"
 TEST_PACKAGES="git libcmocka-dev clang clang-format libclang-rt-14-dev cppcheck shellcheck postgresql-15
   postgresql-client-15 python3 python3-venv openssl sqlite3 chromium nodejs npm golang-go iproute2
-  faketime strace"
+  faketime strace nginx-light haproxy"
 BENCH_PACKAGES="nginx-light wrk postgresql-15 postgresql-client-15 python3 golang-go"
 
 # need_packages NAME...: installs what is missing; as root by itself, otherwise it says what to run.
@@ -34,7 +34,8 @@ need_packages() {
     [ ${#missing[@]} -eq 0 ] && return
     [ "$(id -u)" = 0 ] || die "these packages are missing; as root run: apt-get install ${missing[*]}"
     say "installing ${missing[*]}"
-    # A server package must not start a server of its own here.
+    # A server package must not start a server of its own here (invoke-rc.d asks RUNLEVEL).
+    export RUNLEVEL=1
     export DEBIAN_FRONTEND=noninteractive
     if [ -d /etc/postgresql-common ] || mkdir -p /etc/postgresql-common; then
         [ -e /etc/postgresql-common/createcluster.conf ] ||

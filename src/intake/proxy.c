@@ -134,23 +134,40 @@ static bool take_address(struct tr_str item, char out[TR_HTTP_PEER_TEXT])
     return parse_address(out, unused);
 }
 
-const char *intake_client_ip(const struct intake_proxies *p, const struct tr_http_request *req,
-                             char out[TR_HTTP_PEER_TEXT])
+/* One line, from the right: each trusted proxy vouches for the one before it. True: out is decided;
+ * *ret_bad: by something that is no address. */
+static bool walk(const struct intake_proxies *p, struct tr_str list, char out[TR_HTTP_PEER_TEXT],
+                 bool *ret_bad)
 {
-    if (p->n == 0 || !is_trusted(p, req->peer))
-        return req->peer;
-
-    /* From the right: each trusted proxy vouches for the one before it. */
-    struct tr_str list = tr_http_header_get(req, "x-forwarded-for");
     while (list.n > 0) {
         size_t from = list.n;
         while (from > 0 && list.p[from - 1] != ',')
             from--;
-        if (!take_address((struct tr_str){ list.p + from, list.n - from }, out))
-            return req->peer;
-        if (!is_trusted(p, out))
-            return out;
+        struct tr_str item = tr_str_trim((struct tr_str){ list.p + from, list.n - from });
         list.n = from > 0 ? from - 1 : 0;
+        if (item.n == 0) /* RFC 9110, 5.6.1.2: empty elements do not count */
+            continue;
+        *ret_bad = !take_address(item, out);
+        if (*ret_bad || !is_trusted(p, out))
+            return true;
+    }
+    return false;
+}
+
+const char *intake_client_ip(const struct intake_proxies *p, const struct tr_http_request *req,
+                             char out[TR_HTTP_PEER_TEXT])
+{
+    bool bad = false;
+
+    if (p->n == 0 || !is_trusted(p, req->peer))
+        return req->peer;
+    /* Several lines are one list in their order (RFC 9110, 5.3): HAProxy adds a line, nginx an
+     * element. */
+    for (size_t i = req->n_headers; i > 0; i--) {
+        const struct tr_http_header *h = &req->headers[i - 1];
+
+        if (tr_str_eq_nocase(h->name, TR_STR("x-forwarded-for")) && walk(p, h->value, out, &bad))
+            return bad ? req->peer : out;
     }
     return req->peer;
 }

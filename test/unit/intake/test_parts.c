@@ -109,7 +109,7 @@ static const struct ip_case {
     const char *name;
     const char *trusted;
     const char *peer;
-    const char *forwarded; /* NULL: no header */
+    const char *forwarded; /* NULL: no header; '|' begins another header line */
     const char *want;
 } ips[] = {
     { "nobody is trusted", "", "10.0.0.1", "1.2.3.4", "10.0.0.1" },
@@ -128,6 +128,14 @@ static const struct ip_case {
     { "an IPv6 prefix", "2001:db8::/33", "2001:db8:1::1", "1.2.3.4", "1.2.3.4" },
     { "outside of an IPv6 prefix", "2001:db8::/33", "2001:db8:8000::1", "1.2.3.4",
       "2001:db8:8000::1" },
+    { "a line of its own for each proxy", "10.0.0.0/8", "10.0.0.1", "6.6.6.6|1.2.3.4", "1.2.3.4" },
+    { "a forged line before the proxy's", "10.0.0.1", "10.0.0.1", "1.1.1.1, 2.2.2.2|1.2.3.4",
+      "1.2.3.4" },
+    { "lines of two proxies", "10.0.0.0/8", "10.0.0.1", "6.6.6.6|1.2.3.4, 10.3.3.3|10.2.2.2",
+      "1.2.3.4" },
+    { "an empty last line", "10.0.0.0/8", "10.0.0.1", "1.2.3.4|", "1.2.3.4" },
+    { "empty elements", "10.0.0.0/8", "10.0.0.1", "6.6.6.6, 1.2.3.4,, ", "1.2.3.4" },
+    { "a last line that is no address", "10.0.0.0/8", "10.0.0.1", "1.2.3.4|unknown", "10.0.0.1" },
     { "a v4 prefix is not a v6 one", "0.0.0.0/0", "::1", "1.2.3.4", "::1" },
 };
 
@@ -136,8 +144,14 @@ static void client_addresses(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(ips) / sizeof(ips[0]); i++) {
         const struct ip_case *c = &ips[i];
-        struct tr_http_header header = { TR_STR("X-Forwarded-For"), tr_str_of(c->forwarded) };
-        struct tr_http_request r = request_with(&header, c->forwarded != NULL);
+        struct tr_http_header lines[4];
+        struct tr_str rest = tr_str_of(c->forwarded);
+        size_t n = 0;
+
+        while (c->forwarded != NULL && rest.p != NULL)
+            lines[n++] =
+                (struct tr_http_header){ TR_STR("X-Forwarded-For"), tr_str_cut(rest, '|', &rest) };
+        struct tr_http_request r = request_with(lines, n);
         struct intake_proxies *p = NULL;
         struct tr_err err = { 0 };
         char out[TR_HTTP_PEER_TEXT];
