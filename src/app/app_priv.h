@@ -9,12 +9,13 @@
 #include "engine/engine.h"
 #include "intake/intake.h"
 #include "net/http.h"
+#include "os/file.h"
 #include "source/source.h"
 #include "store/store.h"
 
 struct app {
     struct app_options o;
-    int lock_fd;
+    struct tr_dir_lock lock;
     struct tr_uuid organization;
     struct tr_budget bodies;
     struct tr_keyring *keys;

@@ -44,8 +44,9 @@ static void watch_readiness(struct app *a, int *was)
     if ((int)s.ready == *was)
         return;
     if (!s.ready) {
-        app_log("error", "not ready: %s",
-                s.not_ready_why == NULL ? "the store takes no events" : s.not_ready_why);
+        app_log("error", "not ready: %s%s%s",
+                s.not_ready_why == NULL ? "the store takes no events" : s.not_ready_why,
+                s.trouble[0] == '\0' ? "" : ": ", s.trouble);
         if (s.not_ready_hint != NULL)
             app_log("error", "hint: %s", s.not_ready_hint);
     } else if (*was == 0) {
@@ -80,7 +81,7 @@ static void refused(const struct tr_err *err)
 
 int app_serve(int argc, char **argv)
 {
-    struct app a = { .lock_fd = -1 };
+    struct app a = { .lock = { -1, -1 } };
     struct tr_err err = { 0 };
     bool help = false;
     sigset_t stop;

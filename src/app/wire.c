@@ -1,6 +1,7 @@
 /* Everything made and connected, from the bottom up; and the one list of destinations. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "app/app_priv.h"
 #include "app/log.h"
@@ -11,6 +12,8 @@
 #include "os/file.h"
 #include "os/random.h"
 #include "source/store.h"
+
+enum { RESERVED_FILES = 256, FILES_OF_A_RUN = 8 };
 
 /* A new destination is a line here, and its folder under dest/. */
 static const struct tr_dest_ops *const dests[] = {
@@ -119,7 +122,7 @@ static enum tr_rc open_folder(struct app *a, struct tr_err *err)
                        "the name of the data folder is too long");
     if (tr_file_make_dirs(a->o.data, err) != TR_OK)
         return tr_wrap(err, "data folder");
-    if (tr_file_lock_dir(a->o.data, &a->lock_fd, err) != TR_OK)
+    if (tr_file_lock_dir(a->o.data, &a->lock, err) != TR_OK)
         return err->rc;
     (void)snprintf(path, sizeof(path), "%s/secret.key", a->o.data);
     if (tr_keyring_open(path, &a->keys, err) != TR_OK)
@@ -255,6 +258,29 @@ static enum tr_rc start_faces(struct app *a, struct tr_err *err)
     return TR_OK;
 }
 
+/* Sockets leave files for the store, meta and the exports: a part for each run, but at most half.
+ */
+static int connections(const struct app *a)
+{
+    struct rlimit files;
+    int64_t most = a->o.max_connections;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+        return (int)most;
+    int64_t all = (int64_t)files.rlim_cur;
+    int64_t reserve = RESERVED_FILES + FILES_OF_A_RUN * (a->o.workers + a->o.live_workers);
+    if (reserve > all / 2)
+        reserve = all / 2;
+    if (most <= all - reserve)
+        return (int)most;
+    most = all - reserve < 1 ? 1 : all - reserve;
+    app_log("warn",
+            "%lld connections at most, not %lld: this process may open %lld files, and keeps %lld "
+            "for itself (ulimit -n, LimitNOFILE)",
+            (long long)most, (long long)a->o.max_connections, (long long)all, (long long)reserve);
+    return (int)most;
+}
+
 static enum tr_rc listen_http(struct app *a, struct tr_err *err)
 {
     struct tr_http_options o;
@@ -267,7 +293,7 @@ static enum tr_rc listen_http(struct app *a, struct tr_err *err)
         o.loops = (int)a->o.loops;
     if (a->o.inline_body_bytes > 0)
         o.inline_body_bytes = (size_t)a->o.inline_body_bytes;
-    o.max_connections = (int)a->o.max_connections;
+    o.max_connections = connections(a);
     o.max_header_bytes = (size_t)a->o.max_header_bytes;
     o.hold_us = a->o.hold_us;
     o.body_timeout_us = a->o.body_timeout_us;
@@ -279,7 +305,7 @@ static enum tr_rc listen_http(struct app *a, struct tr_err *err)
 
 enum tr_rc app_wire(struct app *a, struct tr_err *err)
 {
-    a->lock_fd = -1;
+    a->lock = (struct tr_dir_lock){ -1, -1 };
     tr_budget_init(&a->bodies, (size_t)a->o.body_budget);
     if (app_set_egress(a, err) != TR_OK || open_folder(a, err) != TR_OK ||
         app_first_start(a, err) != TR_OK || open_store(a, err) != TR_OK ||
@@ -311,5 +337,5 @@ void app_unwire(struct app *a)
     if (a->keys != NULL)
         tr_keyring_free(a->keys);
     free(a->epochs);
-    tr_file_close(&a->lock_fd);
+    tr_file_unlock_dir(&a->lock);
 }

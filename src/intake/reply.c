@@ -198,6 +198,14 @@ static void count_outcomes(const struct intake_group *g)
     tr_count(&conflicts, counts[TR_EVENT_CONFLICT]);
 }
 
+/* Anybody reads it: no errors of the system, which name files of the data folder. */
+static const char *public_reason(const struct tr_err *err)
+{
+    return err->rc == TR_THROTTLED || err->rc == TR_TRANSIENT
+               ? err->cause
+               : "the events cannot be written; the server's log says why";
+}
+
 void intake_reply_group(struct intake_loop *l, struct intake_group *g)
 {
     if (g->rc == TR_OK)
@@ -207,7 +215,7 @@ void intake_reply_group(struct intake_loop *l, struct intake_group *g)
         if (g->rc == TR_OK)
             intake_reply_done(l, p);
         else
-            intake_reply_busy(l, p->req, g->err.cause);
+            intake_reply_busy(l, p->req, public_reason(&g->err));
     }
     intake_group_give(l, g);
 }

@@ -180,32 +180,56 @@ enum tr_rc tr_file_make_dirs(const char *path, struct tr_err *err)
     return TR_OK;
 }
 
-enum tr_rc tr_file_lock_dir(const char *dir, int *ret_fd, struct tr_err *err)
+/* Locks what fd is open on; a failure says who has it, as far as the lock file tells. */
+static enum tr_rc lock_or_tell(int fd, int lock_file, const char *dir, struct tr_err *err)
 {
+    char pid[32] = { 0 };
+
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return TR_OK;
+    if (errno != EWOULDBLOCK)
+        return tr_fail_errno(err, errno, "lock %s", dir);
+    ssize_t got = pread(lock_file, pid, sizeof(pid) - 1, 0);
+    pid[strcspn(pid, "\n")] = '\0';
+    return tr_fail(err, TR_REFUSED, "os.locked",
+                   "stop that process first, or give this one another data folder",
+                   "%s is in use by process %s", dir, got > 0 ? pid : "(unknown)");
+}
+
+enum tr_rc tr_file_lock_dir(const char *dir, struct tr_dir_lock *ret, struct tr_err *err)
+{
+    struct tr_dir_lock lock = { -1, -1 };
     char path[PATH_BYTES];
+    char text[32];
+    enum tr_rc rc = TR_OK;
 
     if (snprintf(path, sizeof(path), "%s/lock", dir) >= (int)sizeof(path))
         return tr_fail(err, TR_INVALID, "os.path_too_long", NULL, "path over %d bytes", PATH_BYTES);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return tr_fail_errno(err, errno, "open %s", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32] = { 0 };
-        ssize_t got = pread(fd, pid, sizeof(pid) - 1, 0);
-        (void)close(fd);
-        return tr_fail(err, TR_REFUSED, "os.locked",
-                       "stop that process first, or give this one another data folder",
-                       "%s is in use by process %s", dir, got > 0 ? pid : "(unknown)");
-    }
-    char text[32];
+    lock.dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock.dir < 0)
+        return tr_fail_errno(err, errno, "open folder %s", dir);
+    lock.file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock.file < 0)
+        rc = tr_fail_errno(err, errno, "open %s", path);
+    if (rc == TR_OK)
+        rc = lock_or_tell(lock.dir, lock.file, dir, err);
+    if (rc == TR_OK)
+        rc = lock_or_tell(lock.file, lock.file, dir, err);
     int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
-        int error = errno;
-        (void)close(fd);
-        return tr_fail_errno(err, error, "write %s", path);
+    if (rc == TR_OK && (ftruncate(lock.file, 0) != 0 || pwrite(lock.file, text, (size_t)n, 0) != n))
+        rc = tr_fail_errno(err, errno, "write %s", path);
+    if (rc != TR_OK) {
+        tr_file_unlock_dir(&lock);
+        return rc;
     }
-    *ret_fd = fd;
+    *ret = lock;
     return TR_OK;
+}
+
+void tr_file_unlock_dir(struct tr_dir_lock *lock)
+{
+    tr_file_close(&lock->file);
+    tr_file_close(&lock->dir);
 }
 
 enum tr_rc tr_file_free_bytes(const char *path, uint64_t *ret, struct tr_err *err)

@@ -31,9 +31,16 @@ TR_MUST_USE enum tr_rc tr_file_sync_dir(const char *path, struct tr_err *err);
 /* mkdir with parents, mode 0700 for those it makes. */
 TR_MUST_USE enum tr_rc tr_file_make_dirs(const char *path, struct tr_err *err);
 
-/* Takes "<dir>/lock" for this process for as long as *ret_fd stays open. A second one gets
- * TR_REFUSED "os.locked" with the pid of the first. */
-TR_MUST_USE enum tr_rc tr_file_lock_dir(const char *dir, int *ret_fd, struct tr_err *err);
+/* Takes a folder for this process until it is unlocked. A second one gets TR_REFUSED "os.locked"
+ * with the pid of the first. The folder itself is locked (flock(2) on a descriptor of it), so that
+ * nothing in it can be removed to get past; and "<dir>/lock", which says whose it is and is all
+ * that version 0.1.0 looks at. */
+struct tr_dir_lock {
+    int dir, file; /* descriptors; -1: not locked */
+};
+TR_MUST_USE enum tr_rc tr_file_lock_dir(const char *dir, struct tr_dir_lock *ret,
+                                        struct tr_err *err);
+void tr_file_unlock_dir(struct tr_dir_lock *lock);
 
 /* Free bytes for this user on the file system of path. */
 TR_MUST_USE enum tr_rc tr_file_free_bytes(const char *path, uint64_t *ret, struct tr_err *err);

@@ -11,6 +11,8 @@
 #include "os/clock.h"
 #include "os/file.h"
 
+TR_COUNTER(write_failures, "tailrace_store_write_failures_total",
+           "Commits of events that failed: the disk is full, or will not be written to.");
 TR_COUNTER(stored, "tailrace_store_events_total{outcome=\"stored\"}",
            "Events that the store took, by outcome.");
 TR_COUNTER(duplicates, "tailrace_store_events_total{outcome=\"duplicate\"}",
@@ -291,6 +293,18 @@ static void count_outcomes(const struct commit *c)
     tr_count(&conflicts, n[2]);
 }
 
+/* Within the queue. A clock in doubt has a state of its own. */
+static void note_outcome(struct tr_store *s, enum tr_rc rc, const struct tr_err *err)
+{
+    if (rc == TR_OK) {
+        s->write_trouble[0] = '\0';
+    } else if (err->id == NULL || strcmp(err->id, "store.not_ready") != 0) {
+        (void)tr_err_text(err, s->write_trouble, sizeof(s->write_trouble));
+        s->write_failed_at = tr_clock_boot_us();
+        tr_count(&write_failures, 1);
+    }
+}
+
 void commit_groups(struct commit *c, struct tr_group *list)
 {
     struct tr_err err = { 0 };
@@ -308,6 +322,7 @@ void commit_groups(struct commit *c, struct tr_group *list)
     }
     tr_monitor_enter(&c->s->queue);
     c->s->queued_bytes -= bytes;
+    note_outcome(c->s, rc, &err);
     tr_monitor_leave(&c->s->queue);
     while (list != NULL) {
         struct tr_group *g = list;

@@ -5,10 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/metric.h"
 #include "base/time.h"
 #include "model/event.h"
 #include "os/clock.h"
 #include "os/file.h"
+
+TR_GAUGE(is_ready, "tailrace_store_ready", "1 when the store takes events, 0 when it does not.");
+
+#define WRITE_DOUBT_US INT64_C(10000000) /* how long a failed write stands when none follows */
 
 enum { DEDUP_TABLE = 65536, DEDUP_TABLE_LEAST = 64, DEDUP_TABLE_PART = 64 };
 
@@ -370,6 +375,34 @@ uint32_t tr_store_epoch(struct tr_store *s)
     return s->epoch;
 }
 
+/* Whether events can be written: by what the writer met last, and by the room on the disk, since a
+ * server that is not ready is sent no events that would tell. */
+static void writes(struct tr_store *s, struct tr_store_status *ret)
+{
+    uint64_t room = 0;
+    struct tr_err err = { 0 };
+
+    tr_monitor_enter(&s->queue);
+    bool failed =
+        s->write_trouble[0] != '\0' && tr_clock_boot_us() - s->write_failed_at < WRITE_DOUBT_US;
+    if (failed)
+        (void)memccpy(ret->trouble, s->write_trouble, '\0', sizeof(ret->trouble));
+    tr_monitor_leave(&s->queue);
+    if (tr_file_free_bytes(s->dir, &room, &err) == TR_OK && room < s->options.min_free_bytes) {
+        ret->not_ready_why = "the disk that holds the data folder is full: events are refused";
+        ret->not_ready_hint = "free space on it; --min-free says how much is kept free";
+        if (!failed)
+            (void)snprintf(ret->trouble, sizeof(ret->trouble),
+                           "%llu MiB are free, and %llu MiB are kept free",
+                           (unsigned long long)room >> 20,
+                           (unsigned long long)s->options.min_free_bytes >> 20);
+    } else if (failed) {
+        ret->not_ready_why = "events cannot be written";
+        ret->not_ready_hint = "the server's log says why";
+    }
+    ret->ready = ret->not_ready_why == NULL;
+}
+
 void tr_store_status(struct tr_store *s, struct tr_store_status *ret)
 {
     struct derived_position derived;
@@ -402,6 +435,9 @@ void tr_store_status(struct tr_store *s, struct tr_store_status *ret)
     tr_monitor_enter(&s->queue);
     ret->queue_bytes = s->queued_bytes;
     tr_monitor_leave(&s->queue);
+    if (ret->ready)
+        writes(s, ret);
+    tr_gauge_set(&is_ready, ret->ready);
     worker_trouble(&s->keeper, ret->trouble, sizeof(ret->trouble));
     worker_trouble(&s->applier, ret->trouble, sizeof(ret->trouble));
     worker_trouble(&s->sealer, ret->trouble, sizeof(ret->trouble));

@@ -211,7 +211,8 @@ struct tr_store_status {
     const char *not_ready_hint;
     int64_t closed_through, applied_through, sealed_through, floor, last_event_at;
     uint64_t events, blocks, journal_bytes, block_bytes, dedup_entries, dedup_runs, queue_bytes;
-    /* Why the keeper, applier or sealer failed last (it tries again); empty: none did. */
+    /* Why the writer, keeper, applier or sealer failed last (it tries again); empty: none did. Not
+     * for everybody: it may name files. */
     char trouble[256];
 };
 void tr_store_status(struct tr_store *s, struct tr_store_status *ret);

@@ -50,6 +50,9 @@ struct tr_store {
     size_t queued_bytes; /* until they are done */
     int64_t fence_wanted;
     bool closing;
+    /* Why the writer failed last, until it succeeds; when that was, boot-time clock. In queue. */
+    char write_trouble[256];
+    int64_t write_failed_at;
 
     pthread_t writer;
     struct store_worker keeper, applier, sealer;

@@ -93,6 +93,22 @@ def test_a_second_server_on_the_folder_is_refused(server):
     assert requests.get(server.url + "/_liveness", timeout=10).status_code == 200
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced", "emptied"])
+def test_a_second_server_is_refused_whatever_became_of_the_lock_file(how, server):
+    lock = server.data / "lock"
+    if how == "emptied":
+        lock.write_text("")
+    else:
+        lock.unlink()
+    if how == "replaced":
+        lock.write_text("1\n")
+    done = tailrace("serve", "--data", server.data, "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "in use" in done.stderr, done.stderr
+    assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200
+    assert server.stop() == 0
+    server.start()
+
+
 def test_an_address_in_use_is_refused(server, tmp_path):
     done = tailrace("serve", "--data", tmp_path / "other", "--listen", f"127.0.0.1:{server.port}")
     assert done.returncode == 1

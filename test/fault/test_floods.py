@@ -67,8 +67,11 @@ def test_slow_bodies_do_not_take_the_turn_of_others(first, make_server):
                 pass
         events = [{"event": "e", "distinct_id": "d", "properties": {"p": "x" * min(size, 500_000)}}
                   for _ in range(max(1, size // 500_000))]
-        answer = server.capture(events, token=token)
-        assert answer.status_code == 200, (size, answer.text)
+        if first < 100_000:
+            answer = server.capture(events, token=token)
+            assert answer.status_code == 200, (size, answer.text)
+        else:  # they have paid for some memory: for a moment others may have to try again
+            wait_for(lambda batch=events: server.capture(batch, token=token).status_code == 200, 20)
     for client in slow:
         client.close()
 
@@ -88,7 +91,28 @@ def test_memory_is_bounded_whatever_small_things_are_sent(make_server):
             pass
         clients.append(client)
     wait_for(lambda: server.metric("tailrace_http_requests_left") == 0, 5)
-    assert server.metric("tailrace_http_held_bytes") <= (1 << 20) * 5 / 4
+    # What is small may fill a quarter more, and one body goes over so that it can end.
+    assert server.metric("tailrace_http_held_bytes") <= (1 << 20) * 5 / 4 + 65536
     for client in clients:
         client.close()
     assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200
+
+
+def test_idle_connections_leave_files_for_the_store(make_server):
+    server = make_server("--segment-bytes", "65536", start=False)
+    server.wrap = ["prlimit", "--nofile=200:200"]
+    server.start()
+    assert "100 connections at most" in server.log() and "ulimit" in server.log()
+    token = server.capture_token()
+    idle = [dial(server) for _ in range(90)]
+    for _ in range(10):  # several journal files
+        events = [{"event": "e", "distinct_id": "d", "properties": {"p": "x" * 20000}} for _ in range(4)]
+        assert server.capture(events, token=token).status_code == 200
+    waiting = [dial(server) for _ in range(150)]  # the kernel takes these; the server does not, yet
+    for client in idle:
+        client.close()
+    for client in waiting:
+        client.close()
+    assert server.capture([{"event": "e", "distinct_id": "d"}], token=token).status_code == 200
+    assert requests.get(server.url + "/_readiness", timeout=10).status_code == 200
+    assert "Too many open files" not in server.log()

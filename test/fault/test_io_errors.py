@@ -1,5 +1,7 @@
 """The disk answers with an error, and the network crawls: injected into the real binary's system calls."""
 
+import os
+import resource
 import signal
 import shutil
 import socket
@@ -131,6 +133,55 @@ def test_a_slow_warehouse_holds_nobody_up(make_server, warehouse):
             assert len(events) < 2400
         assert slowest < 1
     assert len(set(warehouse.uuids())) == len(warehouse.uuids())
+
+
+def ready(server):
+    return requests.get(server.url + "/_readiness", timeout=10)
+
+
+def test_a_full_disk_is_said_wherever_one_looks(make_server):
+    """Full by --min-free: what is kept free is more than there is."""
+    free = os.statvfs("/tmp").f_bavail * os.statvfs("/tmp").f_frsize
+    server = make_server("--min-free", str(2 * free))
+    answer = server.capture([{"event": "e", "distinct_id": "d"}])
+    assert answer.status_code == 503 and str(server.data) not in answer.text
+    answer = ready(server)
+    assert answer.status_code == 503 and "full" in answer.text and "--min-free" in answer.text
+    status = server.api("GET", "/api/status/")["store"]
+    assert not status["ready"] and "kept free" in status["trouble"]
+    wait_for(lambda: server.log().count("not ready: the disk") == 1, 10)
+    time.sleep(2.5)
+    assert server.log().count("not ready: ") == 1
+    assert server.metric("tailrace_store_ready") == 0
+    assert server.metric("tailrace_store_write_failures_total") >= 1
+
+
+def test_writes_that_fail_are_said_and_so_is_that_they_are_over(make_server):
+    """No file may be opened for a while: the next journal file cannot be made."""
+    server = make_server("--segment-bytes", "65536")
+    token = server.capture_token()
+    big = [{"event": "e", "distinct_id": "d", "properties": {"p": "x" * 60000}} for _ in range(3)]
+    assert server.capture(big, token=token).status_code == 200
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    kept = requests.Session()  # its connection is open already
+    kept.get(server.url + "/_liveness", timeout=10)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    body = {"api_key": token, "batch": big}
+
+    def fails():
+        answer = kept.post(server.url + "/batch/", json=body, timeout=30)
+        assert answer.status_code in (200, 503)
+        assert str(server.data) not in answer.text
+        return answer.status_code == 503
+    wait_for(fails, 20)
+    answer = kept.get(server.url + "/_readiness", timeout=10)
+    assert answer.status_code == 503 and "events cannot be written" in answer.text
+    assert str(server.data) not in answer.text
+    wait_for(lambda: server.log().count("not ready: events cannot be written: ") == 1, 10)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+    wait_for(lambda: server.capture(big, token=token).status_code == 200, 20)
+    assert ready(server).status_code == 200
+    wait_for(lambda: "ready again" in server.log(), 10)
 
 
 def test_a_slow_sender_is_given_its_time_and_then_an_answer(make_server):

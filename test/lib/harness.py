@@ -39,6 +39,7 @@ class Server:
         self.data = pathlib.Path(data)
         self.args = list(args)
         self.env = env or {}
+        self.wrap = []  # a command that runs it: prlimit, strace
         self.process = None
         self.port = 0
         self.log_path = self.data.parent / (self.data.name + ".log")
@@ -49,7 +50,7 @@ class Server:
     def start(self, env=None, args=(), ready=True):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}",
+                [*self.wrap, binary(), "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}",
                  *self.args, *args],
                 stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.env, **(env or {})})
