@@ -19,6 +19,11 @@ static void abort_load(struct tr_load **load)
         (*load)->ops->abort(*load);
 }
 
+static void free_share(struct share **s)
+{
+    share_free(*s);
+}
+
 static void close_stream(struct tr_stream **s)
 {
     if (*s != NULL)
@@ -109,9 +114,9 @@ static enum tr_rc open_stream(struct lane *l, struct tr_range range, tr_column_m
 }
 
 /* replace: whatever the place holds of this chunk's events goes, in the chunk's own transaction;
- * also of events that the filters leave out now. */
+ * also of events that the filters leave out now. Not what other exports delivered. */
 static enum tr_rc remove_old(struct lane *l, const struct tr_chunk *c, struct tr_load *load,
-                             struct tr_err *err)
+                             const struct share *share, struct tr_err *err)
 {
     TR_CLEANUP(close_stream) struct tr_stream *in = NULL;
     struct tr_uuid *block = malloc(DELIVERY_REMOVE_BLOCK * sizeof(*block));
@@ -119,12 +124,15 @@ static enum tr_rc remove_old(struct lane *l, const struct tr_chunk *c, struct tr
 
     if (block == NULL)
         return tr_fail_oom(err);
-    enum tr_rc rc = open_stream(l, c->range, (tr_column_mask)1 << TR_EVENT_UUID, &in, err);
+    tr_column_mask columns = (tr_column_mask)1 << TR_EVENT_UUID | share_columns(share);
+    enum tr_rc rc = open_stream(l, c->range, columns, &in, err);
 
     while (rc == TR_OK) {
         struct tr_batch *b = NULL;
 
         rc = told_to_stop(l, err) ? TR_CANCELLED : in->ops->next(l->job->cx, in, &b, err);
+        if (rc == TR_OK && b != NULL)
+            rc = share_rows(share, b, err);
         if (rc != TR_OK)
             break;
         if (n != 0 && (b == NULL || n + b->rows > DELIVERY_REMOVE_BLOCK)) {
@@ -211,9 +219,11 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
 {
     struct job *j = l->job;
     TR_CLEANUP(abort_load) struct tr_load *load = NULL;
+    TR_CLEANUP(free_share) struct share *share = NULL;
     struct job_notices notices;
     struct tr_load_spec spec = {
         .key = job_key(j, c->range),
+        .owner.project = j->run->project,
         .careful = careful,
         .last = c == &j->chunks[j->n_chunks - 1],
         .replace = j->run->on_delivered == TR_REPLACE_DELIVERED || may_be_there(j, c),
@@ -226,11 +236,18 @@ static enum tr_rc load_chunk(struct lane *l, const struct tr_chunk *c, bool care
     *t = (struct tally){ 0 };
     l->n_rejects = 0;
     job_notices_init(&notices, j);
-    enum tr_rc rc = j->ops->begin(&call, l->dest, &spec, &load, err);
+    enum tr_rc rc = TR_OK;
+    bool removes = spec.replace && !j->export->schema->is_mutable;
+    if (removes)
+        rc = share_load(j->d, j->ops, j->export, c->range, &share, err);
+    if (rc != TR_OK)
+        return rc;
+    spec.owner.mixed = share != NULL && share_is_mixed(share);
+    rc = j->ops->begin(&call, l->dest, &spec, &load, err);
     if (rc != TR_OK)
         return tr_wrap(err, "begin chunk %u", c->n);
-    if (spec.replace && !j->export->schema->is_mutable && load->ops->remove != NULL)
-        rc = remove_old(l, c, load, err);
+    if (removes && load->ops->remove != NULL)
+        rc = remove_old(l, c, load, share, err);
     if (rc != TR_OK)
         return tr_wrap(err, "remove the old rows of chunk %u", c->n);
     rc = write_rows(l, c, load, t, err);

@@ -172,6 +172,20 @@ TR_MUST_USE enum tr_rc count_stored(const struct tr_ctx *cx, const struct tr_del
                                     int32_t project, struct tr_range range, uint64_t *ret,
                                     struct tr_err *err);
 
+/* share.c: what other exports delivered into the same place. Nothing where the destination tells
+ * rows apart by their keys (TR_DEST_OWNS_ROWS). range: of the events that are asked about. */
+struct share;
+TR_MUST_USE enum tr_rc share_load(const struct tr_delivery *d, const struct tr_dest_ops *ops,
+                                  const struct tr_export *e, struct tr_range range,
+                                  struct share **ret, struct tr_err *err);
+void share_free(struct share *s);
+bool share_is_mixed(const struct share *s); /* with exports of other projects */
+/* What a batch must have, beside uuid, for share_rows. */
+tr_column_mask share_columns(const struct share *s);
+/* Leaves out the events whose rows are another export's of this project. TR_REFUSED
+ * "delivery.shared_place" for one that both delivered. */
+TR_MUST_USE enum tr_rc share_rows(const struct share *s, struct tr_batch *b, struct tr_err *err);
+
 /* ranges.c */
 struct ranges {
     struct tr_range *v;

@@ -10,6 +10,7 @@ enum { KEYS_PER_BLOCK = 256 };
 struct block {
     struct verify *v;
     struct tr_verdict *verdict;
+    struct share *share;      /* of the piece */
     struct tr_filter *filter; /* for chunks whose account speaks of more than is left of them */
     struct tr_uuid *uuids;
     size_t n;
@@ -50,8 +51,9 @@ static enum tr_rc ask(struct block *b, struct tr_err *err)
         b->n_keys = 0;
         return TR_OK;
     }
+    struct tr_owner owner = { v->export->project, share_is_mixed(b->share) };
     enum tr_rc rc =
-        v->ops->recount(&call, v->dest, b->keys, b->n_keys, b->uuids, b->n, &there, err);
+        v->ops->recount(&call, v->dest, &owner, b->keys, b->n_keys, b->uuids, b->n, &there, err);
     if (rc != TR_OK)
         return tr_wrap(err, "recount at the destination");
     b->verdict->found_there += there.found;
@@ -137,7 +139,7 @@ static enum tr_rc add_rows(struct block *b, const struct telling *t, struct tr_r
 {
     struct verify *v = b->v;
     TR_CLEANUP(close_stream) struct tr_stream *in = NULL;
-    tr_column_mask columns = (tr_column_mask)1 << TR_EVENT_UUID;
+    tr_column_mask columns = (tr_column_mask)1 << TR_EVENT_UUID | share_columns(b->share);
     enum tr_rc rc;
 
     if (!by_account)
@@ -151,6 +153,8 @@ static enum tr_rc add_rows(struct block *b, const struct telling *t, struct tr_r
         if (tr_ctx_cancelled(v->cx))
             return tr_fail(err, TR_CANCELLED, "delivery.cancelled", NULL, "cancelled");
         rc = in->ops->next(v->cx, in, &rows, err);
+        if (rc == TR_OK && rows != NULL)
+            rc = share_rows(b->share, rows, err);
         if (rc != TR_OK || rows == NULL)
             break;
         if (!by_account) {
@@ -236,6 +240,20 @@ static enum tr_rc recount_tellings(struct verify *v, struct tr_verdict *verdict,
     return rc == TR_OK ? TR_OK : tr_wrap(err, "recount at the destination");
 }
 
+/* That holds all tellings. */
+static struct tr_range told_range(const struct verify *v)
+{
+    struct tr_range all = { 0, 0 };
+
+    for (size_t i = 0; i < v->n_tellings; i++) {
+        struct tr_range r = v->tellings[i].d.range;
+
+        all.lo = i == 0 || r.lo < all.lo ? r.lo : all.lo;
+        all.hi = i == 0 || r.hi > all.hi ? r.hi : all.hi;
+    }
+    return all;
+}
+
 enum tr_rc verify_recount(struct verify *v, struct tr_verdict *verdict, struct tr_err *err)
 {
     if (v->export->schema->is_mutable)
@@ -255,11 +273,14 @@ enum tr_rc verify_recount(struct verify *v, struct tr_verdict *verdict, struct t
     if (rc == TR_OK)
         rc = tr_filter_compile(e->include, e->exclude, e->filters, verdict->range.hi, &b->filter,
                                err);
+    if (rc == TR_OK)
+        rc = share_load(v->d, v->ops, e, told_range(v), &b->share, err);
     for (size_t i = 0; i < v->n_tellings && rc == TR_OK; i++)
         rc = add_telling(b, &v->tellings[i], err);
     if (rc == TR_OK)
         rc = ask(b, err);
     tr_filter_free(b->filter);
+    share_free(b->share);
     free(b->uuids);
     free(b);
     return rc;

@@ -33,7 +33,19 @@ enum {
     TR_DEST_KNOWS_ROWS = 1 << 6,  /* real time only: no book of keys, lookup is not asked; a row
                                      that these functions send twice is there once. What was sent
                                      and is not known to be there is sent again, by its own run */
+    TR_DEST_OWNS_ROWS = 1 << 7,   /* rows are found by the key they came under, in remove() and
+                                     recount(): those of other exports are not met */
 };
+
+/* Whose rows an export's are, beside what its keys say: with the same uuids, others may be there.
+ * Rows of other exports of the same project are left out by the caller. An adapter looks at rows of
+ * this project only, by the column team_id where the place has it and the export fills it; without
+ * it, mixed is TR_REFUSED tr_dest_not_own. */
+struct tr_owner {
+    int32_t project;
+    bool mixed; /* exports of other projects have delivered into the same place and range */
+};
+extern const char tr_dest_not_own[];
 
 /* What a load or a lookup says became of a chunk. */
 struct tr_receipt {
@@ -70,10 +82,11 @@ struct tr_notice_sink {
 
 struct tr_load_spec {
     struct tr_key key;
-    bool careful; /* find bad rows one by one, reject them, go on */
-    bool last;    /* the last chunk of its run (a hint) */
-    bool replace; /* TR_DEST_UPSERTS: a row of the same version is written anew too */
-    bool again;   /* TR_DEST_KNOWS_ROWS: sent before, and any of its rows may be there */
+    struct tr_owner owner; /* for remove() */
+    bool careful;          /* find bad rows one by one, reject them, go on */
+    bool last;             /* the last chunk of its run (a hint) */
+    bool replace;          /* TR_DEST_UPSERTS: a row of the same version is written anew too */
+    bool again;            /* TR_DEST_KNOWS_ROWS: sent before, and any of its rows may be there */
     struct tr_reject_sink *rejects;
     struct tr_notice_sink *notices; /* may be NULL; valid as long as the load */
 };
@@ -81,8 +94,8 @@ struct tr_load_spec {
 struct tr_load_ops {
     TR_MUST_USE enum tr_rc (*write)(const struct tr_ctx *, struct tr_load *,
                                     const struct tr_batch *, struct tr_err *);
-    /* TR_DEST_REPLACES only, before the first write: rows with these uuids go, in the transaction
-     * of this chunk. NULL otherwise. */
+    /* TR_DEST_REPLACES only, before the first write: rows with these uuids go that are the owner's,
+     * in the transaction of this chunk. NULL otherwise. */
     TR_MUST_USE enum tr_rc (*remove)(const struct tr_ctx *, struct tr_load *,
                                      const struct tr_uuid *, size_t n, struct tr_err *);
     TR_MUST_USE enum tr_rc (*commit)(const struct tr_ctx *, struct tr_load *,
@@ -162,9 +175,9 @@ struct tr_dest_ops {
     /* TR_DEST_RECOUNTS: how many of these events are there. keys are the delivered chunks that hold
      * them. */
     TR_MUST_USE enum tr_rc (*recount)(const struct tr_ctx *, struct tr_dest *,
-                                      const struct tr_key *keys, size_t n_keys,
-                                      const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                                      struct tr_err *);
+                                      const struct tr_owner *, const struct tr_key *keys,
+                                      size_t n_keys, const struct tr_uuid *uuids, size_t n,
+                                      struct tr_recount *ret, struct tr_err *);
     /* Both RECOUNTS and UPSERTS: of these rows of a mutable model, how many are there in this
      * version or a newer one. The batch has keys and versions. NULL otherwise. */
     TR_MUST_USE enum tr_rc (*recount_rows)(const struct tr_ctx *, struct tr_dest *,

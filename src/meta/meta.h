@@ -289,6 +289,13 @@ struct tr_meta_ops {
                                              bool (*each)(void *, const struct tr_delivered *),
                                              void *arg, struct tr_err *);
 
+    /* Other exports, of any project, deleted ones too, that have delivered something at target. */
+    TR_MUST_USE enum tr_rc (*sharer_list)(struct tr_meta *, const struct tr_uuid *export_id,
+                                          uint64_t target,
+                                          bool (*each)(void *, const struct tr_uuid *id,
+                                                       int32_t project),
+                                          void *arg, struct tr_err *);
+
     /* ---- backfills ---- */
     /* Fills id and, for replace and append, a generation nobody used for (export, target). */
     TR_MUST_USE enum tr_rc (*backfill_create)(struct tr_meta *, struct tr_backfill *b,

@@ -430,7 +430,7 @@ static void replacing_removes_the_old_rows(void **state)
     publish(d, keys, receipts, 2);
     assert_int_equal(place->rows(), ROWS + 10);
     keys[0].generation++;
-    struct tr_load_spec spec = { .key = keys[0], .last = true };
+    struct tr_load_spec spec = { .key = keys[0], .last = true, .owner = rows_owner };
     must(place->ops->begin(&cx, d, &spec, &l, &err), &err);
     must(l->ops->remove(&cx, l, r->batch.col[TR_EVENT_UUID].uuid, ROWS, &err), &err);
     l->ops->abort(l);
@@ -470,11 +470,11 @@ static void recount_finds_what_is_there(void **state)
     r->batch.rows = 5; /* a second copy of the first five, under another key */
     receipts[1] = deliver(d, &keys[1], &r->batch, false);
     publish(d, keys, receipts, 2);
-    must(place->ops->recount(&cx, d, keys, 2, uuids, ROWS + 20, &count, &err), &err);
+    must(place->ops->recount(&cx, d, &rows_owner, keys, 2, uuids, ROWS + 20, &count, &err), &err);
     assert_int_equal(count.expected, ROWS + 20);
     assert_int_equal(count.found, ROWS);
     assert_int_equal(count.copies, knows_rows() ? 0 : 5); /* there one uuid is one row */
-    must(place->ops->recount(&cx, d, keys, 2, uuids, 0, &count, &err), &err);
+    must(place->ops->recount(&cx, d, &rows_owner, keys, 2, uuids, 0, &count, &err), &err);
     assert_int_equal(count.expected, 0);
     place->ops->close(d);
     free(uuids);

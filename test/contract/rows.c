@@ -12,6 +12,8 @@
 /* 2026-11-21T09:30:00.123456Z, a microsecond for each row */
 #define FIRST_INSTANT INT64_C(1795253400123456)
 
+const struct tr_owner rows_owner = { .project = 1 };
+
 enum { FIXED_TEXT = 256 }; /* of a row, the properties' filling left out */
 
 static void *must(void *p)

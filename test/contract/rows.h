@@ -2,6 +2,7 @@
 #ifndef TR_TEST_CONTRACT_ROWS_H
 #define TR_TEST_CONTRACT_ROWS_H
 
+#include "dest/dest.h"
 #include "model/batch.h"
 #include "model/key.h"
 #include "model/projection.h"
@@ -27,6 +28,8 @@ struct tr_projection rows_projection_model(const struct tr_schema *schema,
 
 /* A key of an export that no other call of this process, nor of another, has given. */
 struct tr_key rows_key(void);
+/* Of project 1, as the rows are; alone in its place. */
+extern const struct tr_owner rows_owner;
 /* The next chunk of the same run. */
 struct tr_key rows_key_after(const struct tr_key *key);
 

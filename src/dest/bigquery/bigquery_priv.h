@@ -621,9 +621,9 @@ void bq_which_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_
                   const struct bq_fit *fit);
 enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_uuid *uuids,
                     size_t n, bool *ret, struct tr_err *err) TR_MUST_USE;
-enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
-                      size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                      struct tr_err *err) TR_MUST_USE;
+enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
+                      const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
+                      size_t n, struct tr_recount *ret, struct tr_err *err) TR_MUST_USE;
 enum tr_rc bq_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_batch *b,
                            struct tr_recount *ret, struct tr_err *err) TR_MUST_USE;
 

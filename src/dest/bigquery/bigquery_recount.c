@@ -124,12 +124,14 @@ enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_
 }
 
 /* Asks the table itself, not the jobs: keys are not needed. */
-enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
-                      size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                      struct tr_err *err)
+enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
+                      const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
+                      size_t n, struct tr_recount *ret, struct tr_err *err)
 {
     struct bq_dest *d = bq_dest_of(dest);
     struct tr_recount count = { .expected = n };
+
+    (void)owner;
     struct tr_buf sql;
     enum tr_rc rc = TR_OK;
 

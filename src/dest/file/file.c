@@ -103,7 +103,7 @@ static void file_close(struct tr_dest *dest)
 
 const struct tr_dest_ops tr_dest_file_ops = {
     .name = "File",
-    .caps = TR_DEST_COMMITS_RUN | TR_DEST_REPLACES | TR_DEST_RECOUNTS,
+    .caps = TR_DEST_COMMITS_RUN | TR_DEST_REPLACES | TR_DEST_RECOUNTS | TR_DEST_OWNS_ROWS,
     .options = file_options,
     .tests = file_tests,
     .defaults = { events, tr_default_persons, tr_default_sessions, tr_default_groups },

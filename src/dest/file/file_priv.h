@@ -152,9 +152,9 @@ enum tr_rc file_published(const struct tr_ctx *cx, struct tr_dest *dest, const s
 enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *run,
                        const struct tr_key *chunks, const struct tr_receipt *receipts, size_t n,
                        struct tr_err *err);
-enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
-                        size_t n_keys, const struct tr_uuid *uuids, size_t n,
-                        struct tr_recount *ret, struct tr_err *err);
+enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
+                        const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
+                        size_t n, struct tr_recount *ret, struct tr_err *err);
 enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
                      size_t step, struct tr_err *err);
 extern const struct tr_dest_test file_tests[];

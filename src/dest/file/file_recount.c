@@ -85,10 +85,11 @@ static struct tr_str uuid_name(const struct file_dest *d)
     return TR_STR("uuid");
 }
 
-enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
-                        size_t n_keys, const struct tr_uuid *uuids, size_t n,
-                        struct tr_recount *ret, struct tr_err *err)
+enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
+                        const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
+                        size_t n, struct tr_recount *ret, struct tr_err *err)
 {
+    (void)owner; /* the files of these keys are nobody else's */
     const struct file_dest *d = file_dest_of(dest);
     struct recount r = { .uuid_name = uuid_name(d) };
     enum tr_rc rc = make_wanted(&r, uuids, n, err);

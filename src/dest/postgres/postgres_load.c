@@ -8,7 +8,7 @@
 #include "os/kill.h"
 
 /* Waiting longer for another attempt at the same key helps nobody: the engine asks again. */
-enum { BEGIN_LOCK_MS = 60000, SQL_TEXT = 512 };
+enum { BEGIN_LOCK_MS = 60000, SQL_TEXT = 1024, NUMBER_TEXT = 24 };
 
 /* Memory that one wide row needed is given back before the next. */
 enum { KEEP_BUFFER_BYTES = 16 * PG_FLUSH_BYTES };
@@ -208,8 +208,10 @@ static enum tr_rc load_remove(const struct tr_ctx *cx, struct tr_load *load,
 {
     struct pg_load *l = load_of(load);
     const struct pg_fit *fit = &l->d->fit;
+    char project[NUMBER_TEXT];
     struct tr_buf sql, array;
     enum tr_rc rc = TR_OK;
+    int n_params = 1;
 
     assert(!l->in_copy);
     if (l->swallow || n == 0)
@@ -223,13 +225,21 @@ static enum tr_rc load_remove(const struct tr_ctx *cx, struct tr_load *load,
     tr_buf_printf(&sql, "DELETE FROM %s AS t USING pg_catalog.unnest($1::%s[]) AS u(id) WHERE t.",
                   l->d->table_sql, pg_uuid_type(fit));
     pg_quote(&sql, fit->name[fit->uuid]);
-    tr_buf_add(&sql, " = u.id", sizeof(" = u.id"));
+    tr_buf_z(&sql, " = u.id");
+    if (!l->alone)
+        rc = pg_owner_alone(cx, l->d, &l->spec.key, err);
+    l->alone = rc == TR_OK;
+    if (rc == TR_OK)
+        rc = pg_owner_sql(l->d, &l->spec.owner, &sql, &n_params, err);
+    tr_buf_ch(&sql, '\0');
+    (void)snprintf(project, sizeof(project), "%d", l->spec.owner.project);
     for (size_t i = 0; i < n && rc == TR_OK; i += PG_UUIDS_AT_ONCE) {
         pg_uuid_array(&array, uuids + i, n - i < PG_UUIDS_AT_ONCE ? n - i : PG_UUIDS_AT_ONCE);
         if (sql.failed || array.failed)
             rc = tr_fail_oom(err);
         else
-            rc = pg_run(cx, l->d, sql.p, 1, (const char *const[]){ array.p }, NULL, NULL, err);
+            rc = pg_run(cx, l->d, sql.p, n_params, (const char *const[]){ array.p, project }, NULL,
+                        NULL, err);
     }
     tr_buf_fini(&array);
     tr_buf_fini(&sql);

@@ -11,6 +11,7 @@
  * postgres_upsert.c   mutable models: a stage, and from it into the table
  * postgres_careful.c  the same where rows are bad: find them one by one
  * postgres_test.c     the steps of "test this connection"
+ * postgres_owner.c    whose rows they are
  * postgres_recount.c  uuids present at the table
  */
 #ifndef TR_DEST_POSTGRES_PRIV_H
@@ -239,6 +240,7 @@ struct pg_load {
     bool swallow;    /* another attempt delivered this key: rows are ignored */
     bool in_copy, flushed;
     bool staged; /* the stage is there, in this transaction */
+    bool alone;  /* nobody else's rows can be met by remove() */
     struct pg_careful careful;
 };
 
@@ -291,9 +293,20 @@ TR_MUST_USE enum tr_rc pg_careful_end(const struct tr_ctx *cx, struct pg_load *l
 /* N of "COPY events, line N", or 0. */
 uint64_t pg_careful_line(const char *context);
 
-enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
-                      size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                      struct tr_err *err) TR_MUST_USE;
+enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
+                      const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
+                      size_t n, struct tr_recount *ret, struct tr_err *err) TR_MUST_USE;
+/* --- whose rows: postgres_owner.c --- */
+
+/* Appends what the rows t of the owner have in common, with $2 for the project's number, and sets
+ * *ret_n to the number of parameters of the statement. tr_dest_not_own when that cannot be said. */
+TR_MUST_USE enum tr_rc pg_owner_sql(const struct pg_dest *d, const struct tr_owner *owner,
+                                    struct tr_buf *sql, int *ret_n, struct tr_err *err);
+/* Before rows are removed: TR_REFUSED when the ledger knows keys of this table and range of which
+ * the caller cannot know (another installation's; an export's that spells the place otherwise). */
+TR_MUST_USE enum tr_rc pg_owner_alone(const struct tr_ctx *cx, struct pg_dest *d,
+                                      const struct tr_key *key, struct tr_err *err);
+
 /* "uuid" or "text": what the table's uuid column is compared as. */
 const char *pg_uuid_type(const struct pg_fit *fit);
 /* '{uuid,uuid}' of n uuids into out (cleared). */

@@ -1,8 +1,9 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "dest/postgres/postgres_priv.h"
 
-enum { SQL_TEXT = 512 };
+enum { SQL_TEXT = 1024, NUMBER_TEXT = 24 };
 
 void pg_uuid_array(struct tr_buf *out, const struct tr_uuid *uuids, size_t n)
 {
@@ -24,13 +25,13 @@ const char *pg_uuid_type(const struct pg_fit *fit)
     return fit->copy.col[fit->uuid].form == TR_PGCOPY_UUID ? "uuid" : "text";
 }
 
-static enum tr_rc count_block(const struct tr_ctx *cx, struct pg_dest *d, const char *sql,
-                              const char *array, struct tr_recount *into, struct tr_err *err)
+static enum tr_rc count_block(const struct tr_ctx *cx, struct pg_dest *d, const char *sql, int n,
+                              const char *const *params, struct tr_recount *into,
+                              struct tr_err *err)
 {
     TR_CLEANUP(pg_result_cleanup) PGresult *r = NULL;
-    const char *const params[] = { array };
 
-    enum tr_rc rc = pg_run(cx, d, sql, 1, params, &r, NULL, err);
+    enum tr_rc rc = pg_run(cx, d, sql, n, params, &r, NULL, err);
     if (rc != TR_OK)
         return rc;
     uint64_t found = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
@@ -40,9 +41,12 @@ static enum tr_rc count_block(const struct tr_ctx *cx, struct pg_dest *d, const 
     return TR_OK;
 }
 
-static enum tr_rc count_all(const struct tr_ctx *cx, struct pg_dest *d, const struct tr_uuid *uuids,
-                            size_t n, struct tr_recount *into, struct tr_err *err)
+static enum tr_rc count_all(const struct tr_ctx *cx, struct pg_dest *d,
+                            const struct tr_owner *owner, const struct tr_uuid *uuids, size_t n,
+                            struct tr_recount *into, struct tr_err *err)
 {
+    char project[NUMBER_TEXT];
+    int n_params = 1;
     struct tr_buf sql, array;
     enum tr_rc rc = TR_OK;
 
@@ -53,11 +57,16 @@ static enum tr_rc count_all(const struct tr_ctx *cx, struct pg_dest *d, const st
                   " FROM pg_catalog.unnest($1::%s[]) AS u(id) JOIN %s AS t ON t.",
                   pg_uuid_type(&d->fit), d->table_sql);
     pg_quote(&sql, d->fit.name[d->fit.uuid]);
-    tr_buf_add(&sql, " = u.id", sizeof(" = u.id"));
+    tr_buf_z(&sql, " = u.id");
+    rc = pg_owner_sql(d, owner, &sql, &n_params, err);
+    tr_buf_ch(&sql, '\0');
+    (void)snprintf(project, sizeof(project), "%d", owner->project);
     for (size_t i = 0; i < n && rc == TR_OK; i += PG_UUIDS_AT_ONCE) {
         pg_uuid_array(&array, uuids + i, n - i < PG_UUIDS_AT_ONCE ? n - i : PG_UUIDS_AT_ONCE);
-        rc = sql.failed || array.failed ? tr_fail_oom(err)
-                                        : count_block(cx, d, sql.p, array.p, into, err);
+        rc = sql.failed || array.failed
+                 ? tr_fail_oom(err)
+                 : count_block(cx, d, sql.p, n_params, (const char *const[]){ array.p, project },
+                               into, err);
     }
     tr_buf_fini(&array);
     tr_buf_fini(&sql);
@@ -65,9 +74,9 @@ static enum tr_rc count_all(const struct tr_ctx *cx, struct pg_dest *d, const st
 }
 
 /* Asks the table itself, not the ledger: keys are not needed. */
-enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *keys,
-                      size_t n_keys, const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                      struct tr_err *err)
+enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
+                      const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
+                      size_t n, struct tr_recount *ret, struct tr_err *err)
 {
     struct pg_dest *d = pg_dest_of(dest);
     struct tr_recount count = { .expected = n };
@@ -83,7 +92,7 @@ enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     if (rc == TR_OK)
         rc = pg_run(cx, d, "SET LOCAL row_security = off", 0, NULL, NULL, NULL, err);
     if (rc == TR_OK)
-        rc = count_all(cx, d, uuids, n, &count, err);
+        rc = count_all(cx, d, owner, uuids, n, &count, err);
     pg_reset(d);
     if (rc != TR_OK)
         return tr_wrap(err, "count rows in %s", d->table_sql);

@@ -195,3 +195,47 @@ enum tr_rc meta_delivered_list(struct tr_meta *meta, const struct tr_uuid *expor
             break;
     return rc;
 }
+
+struct sharer {
+    struct tr_uuid id;
+    int32_t project;
+};
+
+static enum tr_rc collect_sharers(struct tr_meta *meta, const struct tr_uuid *export_id,
+                                  uint64_t target, struct rows *to, struct tr_err *err)
+{
+    TR_CLEANUP(tx_end) struct tx tx = { 0 };
+    bool more = true;
+
+    enum tr_rc rc = tx_read(&tx, meta, err);
+    if (rc != TR_OK)
+        return rc;
+    TR_CLEANUP(sql_close)
+    struct sql q = sql_open(tx.m, "SELECT e.id, e.project FROM export e WHERE e.id <> ?1 AND EXISTS"
+                                  " (SELECT 1 FROM delivered d WHERE d.export_id = e.id"
+                                  " AND d.target = ?2)");
+    sql_id(&q, export_id);
+    sql_int(&q, (int64_t)target);
+    while ((rc = sql_next(&q, &more, err)) == TR_OK && more) {
+        struct sharer *s = rows_add(to);
+        if (s == NULL)
+            return tr_fail_oom(err);
+        sql_get_id(&q, &s->id);
+        s->project = (int32_t)sql_get_int(&q);
+    }
+    return rc;
+}
+
+enum tr_rc meta_sharer_list(struct tr_meta *meta, const struct tr_uuid *export_id, uint64_t target,
+                            bool (*each)(void *, const struct tr_uuid *, int32_t), void *arg,
+                            struct tr_err *err)
+{
+    TR_CLEANUP(rows_fini) struct rows all = { .size = sizeof(struct sharer) };
+
+    enum tr_rc rc = collect_sharers(meta, export_id, target, &all, err);
+    const struct sharer *s = (const struct sharer *)(const void *)all.p;
+    for (size_t i = 0; rc == TR_OK && i < all.n; i++)
+        if (!each(arg, &s[i].id, s[i].project))
+            break;
+    return rc;
+}

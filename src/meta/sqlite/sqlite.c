@@ -62,6 +62,7 @@ static const struct tr_meta_ops ops = {
     .run_fold = meta_run_fold,
     .day_list = meta_day_list,
     .delivered_list = meta_delivered_list,
+    .sharer_list = meta_sharer_list,
     .backfill_create = meta_backfill_create,
     .backfill_get = meta_backfill_get,
     .backfill_list = meta_backfill_list,

@@ -89,6 +89,9 @@ enum tr_rc meta_orphan_settle(struct tr_meta *, const struct tr_run *, uint64_t,
                               struct tr_err *);
 
 /* delivered.c */
+enum tr_rc meta_sharer_list(struct tr_meta *, const struct tr_uuid *, uint64_t,
+                            bool (*)(void *, const struct tr_uuid *, int32_t), void *,
+                            struct tr_err *) TR_MUST_USE;
 enum tr_rc meta_delivered_list(struct tr_meta *, const struct tr_uuid *, uint64_t, struct tr_range,
                                bool (*)(void *, const struct tr_delivered *), void *,
                                struct tr_err *);

@@ -149,8 +149,8 @@ static void columns_go_under_their_new_names(void **state)
     assert_string_equal(server_ask("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE"
                                    " attrelid = '%S.events'::regclass AND attname = 'chain'"),
                         "text");
-    must(l->dest->ops->recount(&cx, l->dest, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid, 3, &count,
-                               &l->err),
+    must(l->dest->ops->recount(&cx, l->dest, &rows_owner, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid,
+                               3, &count, &l->err),
          l);
     assert_int_equal(count.found, 3);
     loader_free(l);
@@ -185,8 +185,8 @@ static void without_a_uuid_column_there_is_no_replacing_and_no_recount(void **st
 
     (void)state;
     must(loader_prepare(l, names), l);
-    assert_int_equal(l->dest->ops->recount(&cx, l->dest, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid,
-                                           3, &count, &l->err),
+    assert_int_equal(l->dest->ops->recount(&cx, l->dest, &rows_owner, NULL, 0,
+                                           r->batch.col[TR_EVENT_UUID].uuid, 3, &count, &l->err),
                      TR_REFUSED);
     assert_string_equal(l->err.id, "postgres.no_uuid_column");
     must(loader_begin(l, &key, false, &load), l);

@@ -267,8 +267,9 @@ static void other_types_of_columns_take_the_same_values(void **state)
             "5");
         struct tr_recount count = { 0 };
         struct tr_ctx cx = loader_time(5000);
-        must(l->dest->ops->recount(&cx, l->dest, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid, 5,
-                                   &count, &l->err),
+        struct tr_owner owner = { .project = 10000, .mixed = true };
+        must(l->dest->ops->recount(&cx, l->dest, &owner, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid,
+                                   5, &count, &l->err),
              l);
         assert_int_equal(count.found, 5);
         assert_int_equal(count.copies, 0);

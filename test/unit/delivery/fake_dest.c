@@ -378,11 +378,12 @@ static enum tr_rc folder_published(const struct tr_ctx *cx, struct tr_dest *d,
 }
 
 static enum tr_rc dest_recount(const struct tr_ctx *cx, struct tr_dest *d,
-                               const struct tr_key *keys, size_t n_keys,
-                               const struct tr_uuid *uuids, size_t n, struct tr_recount *ret,
-                               struct tr_err *err)
+                               const struct tr_owner *owner, const struct tr_key *keys,
+                               size_t n_keys, const struct tr_uuid *uuids, size_t n,
+                               struct tr_recount *ret, struct tr_err *err)
 {
     (void)cx;
+    (void)owner;
     (void)keys;
     (void)err;
     assert_true(n_keys > 0 && n > 0 && n <= 20000);

@@ -653,19 +653,20 @@ static void a_recount_reads_the_files(void **state)
     must(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), &err);
     (void)deliver(d, keys[0], ROWS - 1, false); /* one row is missing there */
     const struct tr_uuid *uuids = r->batch.col[TR_EVENT_UUID].uuid;
-    must(d->ops->recount(&cx, d, keys, 2, uuids, ROWS, &count, &err), &err);
+    must(d->ops->recount(&cx, d, &rows_owner, keys, 2, uuids, ROWS, &count, &err), &err);
     assert_int_equal(count.expected, ROWS);
     assert_int_equal(count.found, ROWS - 1);
     assert_int_equal(count.copies, 0);
     assert_int_equal(unlink(in_root("g0-00000001/" NINE_TO_TEN ".jsonl.gz")), 0);
-    must(d->ops->recount(&cx, d, keys, 2, uuids, ROWS, &count, &err), &err);
+    must(d->ops->recount(&cx, d, &rows_owner, keys, 2, uuids, ROWS, &count, &err), &err);
     assert_int_equal(count.found, 0);
 
     struct tr_projection none = { .schema = &tr_schema_events, .n = 1, .name = { "event" } };
     none.column[0] = TR_EVENT_EVENT;
     must(d->ops->prepare(&cx, d, &none, &(tr_column_mask){ 0 }, NULL, &err), &err);
     (void)deliver(d, keys[0], ROWS, false);
-    assert_int_equal(d->ops->recount(&cx, d, keys, 1, uuids, ROWS, &count, &err), TR_REFUSED);
+    assert_int_equal(d->ops->recount(&cx, d, &rows_owner, keys, 1, uuids, ROWS, &count, &err),
+                     TR_REFUSED);
     assert_string_equal(err.id, "file.no_uuid_column");
     d->ops->close(d);
     tr_conf_free(c);
