@@ -151,7 +151,8 @@ static enum tr_rc answer(struct api_call *c, struct tr_buf *headers, struct tr_e
     tr_buf_fini(&allow);
     if (c->route == NULL)
         return err->rc;
-    if (read_project(c, err) != TR_OK || read_body(c, err) != TR_OK)
+    if (read_project(c, err) != TR_OK || read_body(c, err) != TR_OK ||
+        api_only_known(c, c->body, "", c->route->fields, err) != TR_OK)
         return err->rc;
     return c->route->handler(c, err);
 }

@@ -40,13 +40,28 @@ typedef enum tr_rc api_handler(struct api_call *c, struct tr_err *err);
 
 enum { API_SLOW = 1 << 0 /* may take long: never occupies the last worker */ };
 
+/* Members that a body, or an object in it, may have; both lists end with NULL. */
+struct api_fields {
+    const char *const *known;
+    const char *const *ignored; /* of answers, and of PostHog's; not named in errors. May be NULL */
+};
+
 struct api_route {
     enum tr_http_method method;
     const char *pattern; /* "/api/projects/:project/"; environments/ is an alias of projects/ */
     api_handler *handler;
     unsigned flags;
     const char *doc;
+    const struct api_fields *fields; /* checked before the handler runs; NULL: the body has none */
 };
+
+/* fields.c */
+extern const struct api_fields api_fields_project, api_fields_export, api_fields_new_step,
+    api_fields_step, api_fields_unpause, api_fields_backfill, api_fields_again;
+extern const char *const api_export_fields[]; /* ends with NULL */
+/* Refuses members that fields does not have, null or not; prefix: where the object stands. */
+TR_MUST_USE enum tr_rc api_only_known(struct api_call *c, const json_t *object, const char *prefix,
+                                      const struct api_fields *fields, struct tr_err *err);
 
 /* Ends with pattern == NULL. docs/api.md holds the same lines; a test compares them. */
 extern const struct api_route api_routes[];
@@ -103,10 +118,6 @@ TR_MUST_USE enum tr_rc api_body_int(struct api_call *c, const char *key, int64_t
                                     int64_t *ret, struct tr_err *err);
 TR_MUST_USE enum tr_rc api_body_bool(struct api_call *c, const char *key, bool *ret,
                                      struct tr_err *err);
-/* Refuses members that are in neither list; both end with NULL, ignored may be NULL. */
-TR_MUST_USE enum tr_rc api_only_known(struct api_call *c, const json_t *object, const char *prefix,
-                                      const char *const *known, const char *const *ignored,
-                                      struct tr_err *err);
 /* An argument of the path as an id; one that is not an id is "not found". */
 TR_MUST_USE enum tr_rc api_arg_uuid(struct api_call *c, size_t i, const char *what,
                                     struct tr_uuid *ret, struct tr_err *err);
@@ -123,6 +134,9 @@ json_t *api_json_backfill(const struct tr_backfill *b);
 json_t *api_json_project(const struct tr_project *p);
 bool api_uuid_is_nil(const struct tr_uuid *u);
 /* {"next", "previous", "results"}; takes results. */
+/* The same for lists with limit and offset, of which count are there in all. */
+json_t *api_json_offsets(struct api_call *c, json_t *results, int64_t offset, int64_t limit,
+                         int64_t count);
 json_t *api_json_page(struct api_call *c, json_t *results, const char *next_cursor,
                       const char *previous_cursor);
 
@@ -156,6 +170,7 @@ struct api_place {
     json_t *columns;                  /* that the export chooses, or NULL */
     json_t *config; /* options of the adapter, secrets included, include/exclude left out */
     json_t *secrets;
+    const char *kept; /* a secret option that the body leaves as it was; NULL: none */
     struct tr_conf *conf;
 };
 /* Fills in what a new export leaves to its model: the table's name. */
@@ -164,6 +179,11 @@ void api_place_defaults(const struct api_call *c, json_t *body);
 TR_MUST_USE enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *about,
                                       struct tr_str old_sealed, struct api_place *ret,
                                       struct tr_err *err);
+/* Refuses to show secrets that were kept to another place than they were given for: old_body is
+ * what the export was before. */
+TR_MUST_USE enum tr_rc api_place_guard(struct api_call *c, const struct api_place *p,
+                                       const json_t *old_body, const char *about,
+                                       struct tr_str old_sealed, struct tr_err *err);
 void api_place_fini(struct api_place *p);
 /* Takes the adapter's secret options out of the body's configuration. */
 void api_place_strip(const struct tr_dest_ops *ops, json_t *body);

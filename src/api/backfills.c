@@ -180,13 +180,11 @@ enum tr_rc api_backfill_create(struct api_call *c, struct tr_err *err)
 {
     TR_CLEANUP(api_row_fini) struct tr_export_row row = { 0 };
     TR_CLEANUP(api_export_free) struct tr_export *e = NULL;
-    static const char *const known[] = { "start_at", "end_at", "on_delivered", "parallel", NULL };
     struct tr_backfill b = { .state = TR_RUN_STARTING };
     struct tr_counts counts = { 0 };
     int64_t parallel = 1;
 
     if (api_export_row(c, 1, &row, err) != TR_OK || api_export_parse_row(&row, &e, err) != TR_OK ||
-        api_only_known(c, c->body, "", known, NULL, err) != TR_OK ||
         read_range(c, e, &b.range, err) != TR_OK || read_on_delivered(c, e, &b, err) != TR_OK ||
         api_body_int(c, "parallel", 1, MAX_PARALLEL, &parallel, err) != TR_OK ||
         check_range(c, e, &b, err) != TR_OK)

@@ -14,33 +14,6 @@
 #include "os/clock.h"
 #include "os/random.h"
 
-static const char *const fields[] = { "name",       "model",       "interval",    "timezone",
-                                      "offset_day", "offset_hour", "destination", "paused",
-                                      "start_at",   "end_at",      "filters",     "columns",
-                                      "test",       NULL };
-
-/* What answers hold and a client may send back, and what PostHog has besides: model/export.c says
- * what becomes of the latter. */
-static const char *const ignored_fields[] = { "id",
-                                              "team_id",
-                                              "target",
-                                              "version",
-                                              "created_at",
-                                              "last_updated_at",
-                                              "latest_runs",
-                                              "last_paused_at",
-                                              "schema",
-                                              "organization_id",
-                                              "project",
-                                              "deleted",
-                                              "hogql_query",
-                                              "hogql_modifiers",
-                                              "primary_key",
-                                              "version_key",
-                                              "incremental_mode",
-                                              "schema_evolution",
-                                              NULL };
-
 /* What PostHog has besides: model/export.c says what becomes of it. */
 static const char *const later[] = { "hogql_query", "hogql_modifiers",  "primary_key",
                                      "version_key", "incremental_mode", "schema_evolution",
@@ -69,7 +42,7 @@ static json_t *known_only(const json_t *body)
 {
     json_t *kept = json_object();
 
-    for (const char *const *f = fields; *f != NULL; f++) {
+    for (const char *const *f = api_export_fields; *f != NULL; f++) {
         json_t *v = json_object_get(body, *f);
         if (v != NULL && !json_is_null(v) && strcmp(*f, "test") != 0 && strcmp(*f, "paused") != 0)
             (void)json_object_set_new(kept, *f, json_deep_copy(v));
@@ -83,7 +56,7 @@ static void blame(struct api_call *c, const struct tr_err *err)
     char text[600];
     size_t n = strcspn(tr_err_text(err, text, sizeof(text)), ": ");
 
-    for (const char *const *f = fields; *f != NULL; f++) {
+    for (const char *const *f = api_export_fields; *f != NULL; f++) {
         size_t len = strlen(*f);
         if (text[n] == ':' && len <= n && strncmp(text, *f, len) == 0 && n < sizeof(c->attr) &&
             !isalnum((unsigned char)text[len]) && text[len] != '_') {
@@ -267,8 +240,6 @@ static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struc
                              struct tr_err *err)
 {
     tr_uuid_format(id, d->about);
-    if (api_only_known(c, body, "", fields, ignored_fields, err) != TR_OK)
-        return err->rc;
     d->body = known_only(body);
     fill_defaults(c, d);
     if (api_place_read(c, d->body, d->about, old_sealed, &d->place, err) != TR_OK ||
@@ -359,6 +330,14 @@ static enum tr_rc check_fixed(struct api_call *c, const struct tr_export_row *ro
     return TR_OK;
 }
 
+static enum tr_rc guard(struct api_call *c, const struct tr_export_row *row, const struct draft *d,
+                        struct tr_err *err)
+{
+    TR_CLEANUP(api_json_free) json_t *old = json_loadb(row->body.p, row->body.n, 0, NULL);
+
+    return api_place_guard(c, &d->place, old, d->about, row->sealed, err);
+}
+
 static enum tr_rc pause_as_asked(struct api_call *c, const struct tr_export_row *row,
                                  const struct tr_export *e, bool paused, struct tr_err *err)
 {
@@ -387,7 +366,7 @@ static enum tr_rc update(struct api_call *c, bool merge, struct tr_err *err)
     if (body == NULL || (merge && json_object_update_recursive(body, c->body) != 0))
         return tr_fail_oom(err);
     if (draft_read(c, body, &row.id, row.sealed, row.paused, &d, err) != TR_OK ||
-        check_fixed(c, &row, &d, err) != TR_OK)
+        check_fixed(c, &row, &d, err) != TR_OK || guard(c, &row, &d, err) != TR_OK)
         return err->rc;
     if (test && api_place_test_all(c, &d.place, err) != TR_OK)
         return err->rc;

@@ -154,8 +154,7 @@ enum tr_rc api_export_list(struct api_call *c, struct tr_err *err)
         (void)json_object_set_new(e, "latest_runs", runs);
         (void)json_array_append(results, e);
     }
-    c->answer = json_pack("{s:I, s:n, s:n, s:o}", "count", (json_int_t)count, "next", "previous",
-                          "results", results);
+    c->answer = api_json_offsets(c, results, offset, limit, (int64_t)count);
     return TR_OK;
 }
 

@@ -1,4 +1,5 @@
 /* Objects as the API shows them. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "api/api_priv.h"
@@ -140,22 +141,23 @@ json_t *api_json_project(const struct tr_project *p)
                      api_json_time_or_null(p->created_at));
 }
 
-/* The request's own address with another cursor. */
-static json_t *page_link(struct api_call *c, const char *cursor)
+/* The request's own address with another value of key. */
+static json_t *page_link(struct api_call *c, const char *key, const char *value)
 {
     struct tr_buf b;
     struct tr_str rest = c->req->query;
+    size_t n = strlen(key);
 
-    if (cursor == NULL)
+    if (value == NULL)
         return json_null();
     tr_buf_init(&b, 16384);
     tr_buf_printf(&b, "%s://", c->req->https ? "https" : "http");
     tr_buf_str(&b, c->req->host);
     tr_buf_str(&b, c->req->path);
-    tr_buf_printf(&b, "?cursor=%s", cursor);
+    tr_buf_printf(&b, "?%s=%s", key, value);
     while (rest.p != NULL) {
         struct tr_str part = tr_str_cut(rest, '&', &rest);
-        if (part.n == 0 || tr_str_starts(part, TR_STR("cursor=")))
+        if (part.n == 0 || (part.n > n && memcmp(part.p, key, n) == 0 && part.p[n] == '='))
             continue;
         tr_buf_ch(&b, '&');
         tr_buf_str(&b, part);
@@ -168,8 +170,21 @@ static json_t *page_link(struct api_call *c, const char *cursor)
 json_t *api_json_page(struct api_call *c, json_t *results, const char *next_cursor,
                       const char *previous_cursor)
 {
-    return json_pack("{s:o, s:o, s:o}", "next", page_link(c, next_cursor), "previous",
-                     page_link(c, previous_cursor), "results", results);
+    return json_pack("{s:o, s:o, s:o}", "next", page_link(c, "cursor", next_cursor), "previous",
+                     page_link(c, "cursor", previous_cursor), "results", results);
+}
+
+json_t *api_json_offsets(struct api_call *c, json_t *results, int64_t offset, int64_t limit,
+                         int64_t count)
+{
+    char next[24];
+    char previous[24];
+
+    (void)snprintf(next, sizeof(next), "%" PRId64, offset + limit);
+    (void)snprintf(previous, sizeof(previous), "%" PRId64, offset > limit ? offset - limit : 0);
+    return json_pack("{s:I, s:o, s:o, s:o}", "count", (json_int_t)count, "next",
+                     page_link(c, "offset", offset + limit < count ? next : NULL), "previous",
+                     page_link(c, "offset", offset > 0 ? previous : NULL), "results", results);
 }
 
 void api_json_free(json_t **j)

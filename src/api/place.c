@@ -55,23 +55,38 @@ static enum tr_rc open_secrets(struct api_call *c, const char *about, struct tr_
     return TR_OK;
 }
 
-/* Old secrets stay where config has none; config's null takes one away. */
-static void merge_secrets(const struct tr_option *options, json_t *config, json_t *secrets)
+/* Whoever gives them all anew needs no old ones: also the way on when their key is lost. */
+static bool needs_old(const struct tr_option *options, const json_t *config)
 {
+    for (const struct tr_option *o = options; o->name != NULL; o++)
+        if (o->secret && json_object_get(config, o->name) == NULL)
+            return true;
+    return false;
+}
+
+/* Old secrets stay where config has none; config's null takes one away. Returns the name of one
+ * that stayed. */
+static const char *merge_secrets(const struct tr_option *options, json_t *config, json_t *secrets)
+{
+    const char *kept = NULL;
+
     for (const struct tr_option *o = options; o->name != NULL; o++) {
         if (!o->secret)
             continue;
         json_t *given = json_object_get(config, o->name);
         if (given == NULL) {
             json_t *old = json_object_get(secrets, o->name);
-            if (old != NULL)
+            if (old != NULL) {
                 (void)json_object_set(config, o->name, old);
+                kept = o->name;
+            }
         } else if (json_is_null(given)) {
             (void)json_object_del(secrets, o->name);
         } else {
             (void)json_object_set(secrets, o->name, given);
         }
     }
+    return kept;
 }
 
 static void drop_nulls(json_t *object)
@@ -144,10 +159,11 @@ enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *ab
     const json_t *destination = json_object_get(body, "destination");
     static const char *const known[] = { "type", "config", NULL };
     static const char *const ignored[] = { "integration_id", "integration", NULL };
+    static const struct api_fields fields = { known, ignored };
 
     *ret = (struct api_place){ 0 };
     if (find_type(c, destination, &ret->ops, err) != TR_OK ||
-        api_only_known(c, destination, "destination.", known, ignored, err) != TR_OK)
+        api_only_known(c, destination, "destination.", &fields, err) != TR_OK)
         return err->rc;
     ret->tested = tr_dest_for(ret->ops, is_live(json_object_get(body, "interval")));
     ret->schema = tr_schema_by_name(tr_str_of(model_of(body)));
@@ -156,11 +172,60 @@ enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *ab
     if (config != NULL && !json_is_null(config) && !json_is_object(config))
         return api_bad(c, err, "destination.config", "invalid_input", NULL, "must be an object");
     ret->config = json_is_object(config) ? json_deep_copy(config) : json_object();
+    if (!needs_old(ret->ops->options, ret->config))
+        old_sealed.n = 0;
     if (open_secrets(c, about, old_sealed, &ret->secrets, err) != TR_OK)
         return err->rc;
-    merge_secrets(ret->ops->options, ret->config, ret->secrets);
+    ret->kept = merge_secrets(ret->ops->options, ret->config, ret->secrets);
     drop_nulls(ret->config);
     return check_options(c, ret, err);
+}
+
+/* How far to the right a choice stands in "a|b|c". */
+static size_t place_in(const char *choices, const char *choice)
+{
+    struct tr_str rest = tr_str_of(choices);
+    size_t i = 0;
+
+    while (rest.p != NULL && !tr_str_is(tr_str_cut(rest, '|', &rest), choice))
+        i++;
+    return i;
+}
+
+/* Would secrets that were given under was be shown to somebody else, or more openly, under is? */
+static bool shows_otherwise(const struct tr_option *o, const char *was, const char *is)
+{
+    was = was == NULL ? "" : was;
+    is = is == NULL ? "" : is;
+    if (!o->shows || strcmp(was, is) == 0)
+        return false;
+    if (o->type == TR_OPT_BOOL)
+        return strcmp(is, "true") == 0;
+    return o->type != TR_OPT_CHOICE || place_in(o->choices, is) < place_in(o->choices, was);
+}
+
+enum tr_rc api_place_guard(struct api_call *c, const struct api_place *p, const json_t *old_body,
+                           const char *about, struct tr_str old_sealed, struct tr_err *err)
+{
+    TR_CLEANUP(api_place_fini) struct api_place old = { 0 };
+    struct tr_err unused = { 0 };
+    char attr[sizeof(c->attr)];
+
+    if (p->kept == NULL)
+        return TR_OK;
+    bool readable = api_place_read(c, old_body, about, old_sealed, &old, &unused) == TR_OK;
+    c->attr[0] = '\0';
+    c->code = NULL;
+    for (const struct tr_option *o = p->ops->options; o->name != NULL; o++) {
+        if (readable &&
+            !shows_otherwise(o, tr_conf_text(old.conf, o->name), tr_conf_text(p->conf, o->name)))
+            continue;
+        (void)snprintf(attr, sizeof(attr), "destination.config.%.40s", p->kept);
+        return api_bad(c, err, attr, "required", "give it again, together with the change",
+                       "%s was given for another %s: it is not shown to a new one unasked", p->kept,
+                       readable ? o->name : "configuration");
+    }
+    return TR_OK;
 }
 
 void api_place_fini(struct api_place *p)
@@ -343,13 +408,16 @@ enum tr_rc api_test_step(struct api_call *c, struct tr_err *err)
     if (api_export_row(c, 1, &row, err) != TR_OK)
         return err->rc;
     body = json_loadb(row.body.p, row.body.n, 0, NULL);
+    TR_CLEANUP(api_json_free)
+    json_t *old = json_loadb(row.body.p, row.body.n, 0, NULL);
     json_t *changed = json_object_get(c->body, "destination");
     if (body == NULL ||
         (json_is_object(changed) &&
          json_object_update_recursive(json_object_get(body, "destination"), changed) != 0))
         return tr_fail_oom(err);
     tr_uuid_format(&row.id, about);
-    if (api_place_read(c, body, about, row.sealed, &place, err) != TR_OK)
+    if (api_place_read(c, body, about, row.sealed, &place, err) != TR_OK ||
+        api_place_guard(c, &place, old, about, row.sealed, err) != TR_OK)
         return err->rc;
     return run_step(c, &place, err);
 }

@@ -49,14 +49,11 @@ static enum tr_rc check_token(struct api_call *c, const char *token, struct tr_e
 
 enum tr_rc api_project_create(struct api_call *c, struct tr_err *err)
 {
-    static const char *const known[] = { "name", "capture_token", NULL };
-    static const char *const ignored[] = { "id", "api_token", "created_at", NULL };
     const char *name = NULL;
     const char *token = NULL;
     char made[64] = "phc_";
 
-    if (api_only_known(c, c->body, "", known, ignored, err) != TR_OK ||
-        api_body_text(c, "name", &name, err) != TR_OK ||
+    if (api_body_text(c, "name", &name, err) != TR_OK ||
         api_body_text(c, "capture_token", &token, err) != TR_OK)
         return err->rc;
     if (name == NULL || tr_str_trim(tr_str_of(name)).n == 0)

@@ -197,36 +197,6 @@ enum tr_rc api_body_bool(struct api_call *c, const char *key, bool *ret, struct 
     return TR_OK;
 }
 
-static bool listed(const char *const *list, const char *name)
-{
-    for (; list != NULL && *list != NULL; list++)
-        if (strcmp(*list, name) == 0)
-            return true;
-    return false;
-}
-
-enum tr_rc api_only_known(struct api_call *c, const json_t *object, const char *prefix,
-                          const char *const *known, const char *const *ignored, struct tr_err *err)
-{
-    const char *key = NULL;
-    json_t *value = NULL;
-    char attr[sizeof(c->attr)];
-    char names[200] = "";
-
-    for (const char *const *k = known; *k != NULL; k++)
-        (void)snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
-                       k == known ? "" : ", ", *k);
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
-        if (listed(known, key) || listed(ignored, key) || json_is_null(value))
-            continue;
-        (void)snprintf(attr, sizeof(attr), "%s%.40s", prefix, key);
-        return api_bad(c, err, attr, "unknown_field", NULL,
-                       "there is no such field here; there are %s", names);
-    }
-    return TR_OK;
-}
-
 enum tr_rc api_arg_uuid(struct api_call *c, size_t i, const char *what, struct tr_uuid *ret,
                         struct tr_err *err)
 {

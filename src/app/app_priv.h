@@ -45,7 +45,12 @@ TR_MUST_USE enum tr_rc app_set_identity(const struct app *a, struct tr_err *err)
 /* router.c: the handler of the HTTP server. */
 struct tr_http_handler app_handler(struct app *a);
 
-/* first_start.c: an owner token and a project, when there are none. */
+/* first_start.c: refuses a folder whose store is full and whose metadata is gone. Looks at files
+ * only; before anything is opened or made. */
+TR_MUST_USE enum tr_rc app_check_folder(const struct app *a, struct tr_err *err);
+/* Opens secret.key; makes it only while no export has secrets that an older key sealed. */
+TR_MUST_USE enum tr_rc app_open_keys(struct app *a, struct tr_err *err);
+/* An owner token and a project, when there are none. */
 TR_MUST_USE enum tr_rc app_first_start(struct app *a, struct tr_err *err);
 
 /* serve.c */

@@ -1,11 +1,97 @@
 /* What a fresh data folder gets: a token for its owner, and a project to send events to. */
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "app/app_priv.h"
 #include "app/log.h"
 #include "auth/seal.h"
 #include "os/file.h"
 #include "os/random.h"
+
+/* ---- is it a first start? ----
+ * The store is made last of all, so a folder with a store has had its metadata. Making new metadata
+ * beside an old store would lose every export, give SDKs another capture token and put the old
+ * events under a project that is not theirs. */
+
+static const char lost_hint[] =
+    "put meta.db back from a backup of this folder, then start again; to begin anew without the "
+    "old exports, projects and events, give --data an empty folder";
+
+static enum tr_rc size_of(const struct app *a, const char *name, int64_t *ret, struct tr_err *err)
+{
+    char path[4096];
+    struct stat st;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", a->o.data, name);
+    *ret = -1; /* there is none */
+    if (stat(path, &st) != 0)
+        return errno == ENOENT ? TR_OK : tr_fail_errno(err, errno, "%s", name);
+    *ret = st.st_size;
+    return TR_OK;
+}
+
+static enum tr_rc has_store(const struct app *a, bool *ret, struct tr_err *err)
+{
+    int64_t size = 0;
+    enum tr_rc rc = size_of(a, "store/store", &size, err);
+
+    *ret = size >= 0;
+    return rc;
+}
+
+enum tr_rc app_check_folder(const struct app *a, struct tr_err *err)
+{
+    bool store = false;
+    int64_t meta = 0;
+
+    if (has_store(a, &store, err) != TR_OK || size_of(a, "meta.db", &meta, err) != TR_OK)
+        return err->rc;
+    if (store && meta <= 0)
+        return tr_fail(err, TR_REFUSED, "app.metadata_lost", lost_hint,
+                       "the store holds events, but meta.db, which says whose they are, is %s",
+                       meta < 0 ? "not there" : "empty");
+    return TR_OK;
+}
+
+/* ---- keys ---- */
+
+struct sealed_search {
+    struct app *a;
+    bool found;
+    struct tr_err *err;
+    enum tr_rc rc;
+};
+
+static bool has_secrets(void *arg, const struct tr_export_row *row)
+{
+    struct sealed_search *s = arg;
+
+    s->found = s->found || (!row->deleted && row->sealed.n > 0);
+    return !s->found;
+}
+
+static bool search_project(void *arg, const struct tr_project *p)
+{
+    struct sealed_search *s = arg;
+    struct tr_meta *meta = s->a->meta;
+
+    s->rc = meta->ops->export_list(meta, p->id, has_secrets, s, s->err);
+    return s->rc == TR_OK && !s->found;
+}
+
+enum tr_rc app_open_keys(struct app *a, struct tr_err *err)
+{
+    struct sealed_search s = { .a = a, .err = err, .rc = TR_OK };
+    char path[4096];
+
+    if (a->meta->ops->project_list(a->meta, search_project, &s, err) != TR_OK || s.rc != TR_OK)
+        return tr_wrap(err, "look for secrets");
+    (void)snprintf(path, sizeof(path), "%s/secret.key", a->o.data);
+    return tr_keyring_open(path, !s.found, &a->keys, err);
+}
+
+/* ---- what a first start makes ---- */
 
 /* The file is written before meta knows the token: dying in between leaves a file that the next
  * start replaces, never a token that nobody was told. */
@@ -54,12 +140,21 @@ enum tr_rc app_first_start(struct app *a, struct tr_err *err)
 {
     bool any = false;
     bool any_project = false;
+    bool store = false;
 
+    if (has_store(a, &store, err) != TR_OK)
+        return err->rc;
     if (a->meta->ops->token_any(a->meta, &any, err) != TR_OK)
         return tr_wrap(err, "look for tokens");
+    if (!any && store)
+        return tr_fail(err, TR_REFUSED, "app.metadata_lost", lost_hint,
+                       "the store holds events, but meta.db knows no owner's token");
     if (!any && make_owner_token(a, err) != TR_OK)
         return err->rc;
     if (a->meta->ops->project_list(a->meta, found_one, &any_project, err) != TR_OK)
         return tr_wrap(err, "look for projects");
+    if (!any_project && store)
+        return tr_fail(err, TR_REFUSED, "app.metadata_lost", lost_hint,
+                       "the store holds events, but meta.db knows no project");
     return any_project ? TR_OK : make_project(a, err);
 }

@@ -124,12 +124,13 @@ static enum tr_rc open_folder(struct app *a, struct tr_err *err)
         return tr_wrap(err, "data folder");
     if (tr_file_lock_dir(a->o.data, &a->lock, err) != TR_OK)
         return err->rc;
-    (void)snprintf(path, sizeof(path), "%s/secret.key", a->o.data);
-    if (tr_keyring_open(path, &a->keys, err) != TR_OK)
-        return tr_wrap(err, "key file");
+    if (app_check_folder(a, err) != TR_OK)
+        return tr_wrap(err, "data folder");
     (void)snprintf(path, sizeof(path), "%s/meta.db", a->o.data);
     if (tr_meta_sqlite_open(path, &a->meta, err) != TR_OK)
         return tr_wrap(err, "metadata");
+    if (app_open_keys(a, err) != TR_OK)
+        return tr_wrap(err, "key file");
     return TR_OK;
 }
 

@@ -13,7 +13,13 @@
 
 enum { FILE_BYTES = 8192, PATH_BYTES = 4096 };
 
-static const char bad_line[] = "a key is a line of an id, a blank and 64 hex digits";
+static const char bad_line[] =
+    "a key is a line of 64 hexadecimal digits, with an id and a blank before them if you like";
+static const char lost[] = "put secret.key back from its backup, or give its line as TAILRACE_KEY; "
+                           "if it is lost, make a new "
+                           "one (openssl rand -hex 32 > secret.key; chmod 600 secret.key) and give "
+                           "every export its secrets "
+                           "again";
 
 const struct key *keyring_find(const struct tr_keyring *k, struct tr_str id)
 {
@@ -62,16 +68,29 @@ static bool is_id(struct tr_str s)
     return true;
 }
 
+/* The id of a key that was written down without one. */
+static void name_key(struct key *k)
+{
+    uint8_t sum[32];
+
+    tr_sha256((struct tr_str){ (const char *)k->bytes, sizeof(k->bytes) }, sum);
+    k->id[0] = 'k';
+    for (size_t i = 0; i < 8; i++)
+        (void)snprintf(k->id + 1 + 2 * i, 3, "%02x", sum[i]);
+}
+
 static bool read_key(struct tr_str line, struct key *ret)
 {
     struct tr_str rest = { NULL, 0 };
     struct tr_str id = tr_str_cut(line, ' ', &rest);
-    struct tr_str hex = tr_str_trim(rest);
+    struct tr_str hex = rest.p == NULL ? id : tr_str_trim(rest);
 
-    if (!is_id(id) || hex.n != sizeof(ret->bytes) * 2)
+    if (hex.n != sizeof(ret->bytes) * 2 || (rest.p != NULL && !is_id(id)))
         return false;
-    memcpy(ret->id, id.p, id.n);
-    ret->id[id.n] = '\0';
+    if (rest.p != NULL) {
+        memcpy(ret->id, id.p, id.n);
+        ret->id[id.n] = '\0';
+    }
     for (size_t i = 0; i < sizeof(ret->bytes); i++) {
         int high = hex_digit(hex.p[2 * i]);
         int low = hex_digit(hex.p[2 * i + 1]);
@@ -79,6 +98,8 @@ static bool read_key(struct tr_str line, struct key *ret)
             return false;
         ret->bytes[i] = (unsigned char)(high << 4 | low);
     }
+    if (rest.p == NULL)
+        name_key(ret);
     return true;
 }
 
@@ -179,7 +200,8 @@ static enum tr_rc make_file(const char *path, struct tr_err *err)
     return tr_file_sync_dir(slash == NULL ? "." : folder, err);
 }
 
-enum tr_rc tr_keyring_open(const char *path, struct tr_keyring **ret, struct tr_err *err)
+enum tr_rc tr_keyring_open(const char *path, bool may_make, struct tr_keyring **ret,
+                           struct tr_err *err)
 {
     TR_CLEANUP(keyring_cleanup) struct tr_keyring *k = calloc(1, sizeof(*k));
     const char *given = getenv("TAILRACE_KEY");
@@ -193,6 +215,10 @@ enum tr_rc tr_keyring_open(const char *path, struct tr_keyring **ret, struct tr_
     if (rc == TR_OK)
         rc = check_private(path, &there, err);
     /* With a key from outside no file is made; one that is there still opens what it has sealed. */
+    if (rc == TR_OK && !there && k->n == 0 && !may_make)
+        rc =
+            tr_fail(err, TR_REFUSED, "seal.key_lost", lost,
+                    "%s: the key file is not there, but exports have secrets that it sealed", path);
     if (rc == TR_OK && !there && k->n == 0) {
         rc = make_file(path, err);
         there = rc == TR_OK;

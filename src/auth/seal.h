@@ -2,6 +2,9 @@
  *
  * A keyring holds one key for sealing and any number of older ones for opening; each has an id that
  * stands in what it sealed. The key file (0600) is made on first start; TAILRACE_KEY overrides it.
+ *
+ * A key is a line "<id> <64 hex digits>", or the 64 digits alone: then the id is "k" and the first
+ * 16 digits of the SHA-256 of the key's bytes.
  */
 #ifndef TR_AUTH_SEAL_H
 #define TR_AUTH_SEAL_H
@@ -11,9 +14,10 @@
 
 struct tr_keyring; /* immutable: any thread */
 
-/* Reads path, or makes it with a fresh random key. Lines "<id> <64 hex digits>", newest first. A
- * file that others may read is TR_REFUSED. */
-TR_MUST_USE enum tr_rc tr_keyring_open(const char *path, struct tr_keyring **ret,
+/* Reads path, or makes it with a fresh random key where may_make; keys stand in it newest first. A
+ * file that others may read is TR_REFUSED; so is one that is not there while !may_make and no key
+ * is in the environment ("seal.key_lost"). */
+TR_MUST_USE enum tr_rc tr_keyring_open(const char *path, bool may_make, struct tr_keyring **ret,
                                        struct tr_err *err);
 void tr_keyring_free(struct tr_keyring *k); /* wipes */
 

@@ -84,6 +84,50 @@ def test_a_lost_token_file_does_not_make_another_token(server):
     server.api("GET", "/api/projects/", token=token)
 
 
+@pytest.mark.parametrize("damage", ["missing", "empty", "without tables"])
+def test_a_store_without_its_metadata_is_no_first_start(server, damage):
+    assert server.capture([{"event": "e", "distinct_id": "d"}]).status_code == 200
+    token = server.owner_token
+    assert server.stop() == 0
+    meta = server.data / "meta.db"
+    kept = meta.read_bytes()
+    for path in server.data.glob("meta.db*"):
+        path.unlink()
+    if damage == "empty":
+        meta.write_bytes(b"")
+    elif damage == "without tables":
+        import sqlite3
+        other = sqlite3.connect(meta)
+        other.execute("PRAGMA user_version = 0")
+        other.execute("VACUUM")
+        other.close()
+    done = tailrace("serve", "--data", server.data, "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "meta.db" in done.stderr and "hint: put meta.db back" in done.stderr
+    assert server.owner_token == token
+    for path in server.data.glob("meta.db*"):
+        path.unlink()
+    meta.write_bytes(kept)  # the hint's way out
+    server.start()
+    assert len(server.api("GET", "/api/projects/")["results"]) == 1
+
+
+def test_a_lost_key_is_not_replaced_in_silence(server):
+    config = {"host": "127.0.0.1", "port": 1, "user": "u", "password": "one", "database": "d", "sslmode": "disable"}
+    made = server.create_export({"type": "Postgres", "config": config}, paused=True)
+    assert server.stop() == 0
+    key = server.data / "secret.key"
+    key.unlink()
+    done = tailrace("serve", "--data", server.data, "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "hint: put secret.key back" in done.stderr and not key.exists()
+    # The way out when it is lost for good: a new key, and the secrets given again.
+    server.start(env={"TAILRACE_KEY": "0123456789abcdef" * 4})
+    path = f"/api/projects/1/batch_exports/{made['id']}/"
+    server.api("PATCH", path, {"name": "x"}, expect=400)
+    server.api("PATCH", path, {"destination": {"config": {"password": "two"}}})
+    server.api("PATCH", path, {"name": "x"})
+
+
 def test_a_second_server_on_the_folder_is_refused(server):
     done = tailrace("serve", "--data", server.data, "--listen", "127.0.0.1:0")
     assert done.returncode == 1

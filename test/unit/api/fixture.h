@@ -86,6 +86,7 @@ static struct tr_source fake_source = { &fake_source_ops };
 static const struct tr_option fake_options[] = {
     { .name = "host",
       .type = TR_OPT_TEXT,
+      .shows = true,
       .required = true,
       .min = 1,
       .max = 200,
@@ -244,7 +245,7 @@ static int fixture_up(void **state)
     if (mkdtemp(fx.dir) == NULL)
         return -1;
     (void)snprintf(path, sizeof(path), "%s/secret.key", fx.dir);
-    if (tr_keyring_open(path, &fx.keys, &err) != TR_OK)
+    if (tr_keyring_open(path, true, &fx.keys, &err) != TR_OK)
         return -1;
     (void)snprintf(path, sizeof(path), "%s/meta.db", fx.dir);
     if (tr_meta_sqlite_open(path, &fx.meta, &err) != TR_OK)

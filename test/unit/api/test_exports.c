@@ -254,6 +254,97 @@ static void patch_merges_and_secrets_stay(void **state)
     json_decref(e);
 }
 
+/* By the routes that use what was kept: PATCH, PUT and the test step. */
+static void a_kept_secret_is_shown_to_no_other_host(void **state)
+{
+    static const char elsewhere[] = "{\"destination\":{\"config\":{\"host\":\"b\"}}}";
+    static const char step[] = "{\"step\":0,\"destination\":{\"config\":{\"host\":\"b\"}}}";
+    json_t *e = create("{" GOOD "}");
+    char at[256];
+    char test_at[300];
+
+    (void)state;
+    address_of(e, "", at);
+    address_of(e, "run_test_step/", test_at);
+    json_t *put = json_deep_copy(e);
+    (void)json_object_set_new(json_object_get(json_object_get(put, "destination"), "config"),
+                              "host", json_string("b"));
+    char *put_text = json_dumps(put, 0);
+    json_t *refused[] = { call(TR_HTTP_PATCH, at, elsewhere, 400),
+                          call(TR_HTTP_PUT, at, put_text, 400),
+                          call(TR_HTTP_POST, test_at, step, 400) };
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        assert_string_equal(text_at(refused[i], "attr"), "destination.config.password");
+        assert_string_equal(text_at(refused[i], "code"), "required");
+        must_not_hold_secret(refused[i]);
+        json_decref(refused[i]);
+    }
+    json_t *after = call(TR_HTTP_GET, at, NULL, 200);
+    assert_string_equal(text_at(after, "target"), text_at(e, "target"));
+    json_decref(after);
+    /* with the secret, it is what the person wants */
+    json_decref(call(TR_HTTP_PATCH, at,
+                     "{\"destination\":{\"config\":{\"host\":\"b\",\"password\":\"s3cret-word\"}}}",
+                     200));
+    free(put_text);
+    json_decref(put);
+    json_decref(e);
+}
+
+static void fields_that_are_none_are_refused_everywhere(void **state)
+{
+    static const struct {
+        enum tr_http_method method;
+        const char *rest, *body;
+    } cases[] = {
+        { TR_HTTP_PATCH, "", "{\"nmae\":null}" },
+        { TR_HTTP_PUT, "", "{\"nmae\":\"x\"," GOOD "}" },
+        { TR_HTTP_PATCH, "", "{\"destination\":{\"confg\":null}}" },
+        { TR_HTTP_POST, "pause/", "{\"backfill\":true}" },
+        { TR_HTTP_POST, "unpause/", "{\"backfil\":true}" },
+        { TR_HTTP_POST, "run_test_step/", "{\"step\":0,\"interval\":\"day\"}" },
+        { TR_HTTP_POST, "backfills/", "{\"start\":null}" },
+        { TR_HTTP_DELETE, "", "{\"distinct_ids\":true}" },
+    };
+    json_t *e = create("{" GOOD "}");
+    char at[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        print_message("# %s %s\n", cases[i].rest, cases[i].body);
+        address_of(e, cases[i].rest, at);
+        json_t *answer = call(cases[i].method, at, cases[i].body, 400);
+        assert_string_equal(text_at(answer, "code"), "unknown_field");
+        json_decref(answer);
+    }
+    json_decref(
+        call(TR_HTTP_POST, "/api/projects/", "{\"name\":\"x\",\"capture_tokn\":null}", 400));
+    json_decref(e);
+}
+
+static void exports_are_listed_by_pages(void **state)
+{
+    char *first = NULL;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        json_decref(create("{" GOOD "}"));
+    json_t *page = call(TR_HTTP_GET, "/api/projects/1/batch_exports/?limit=1", NULL, 200);
+    assert_non_null(strstr(text_at(page, "next"), "batch_exports/?offset=1&limit=1"));
+    assert_true(json_is_null(json_object_get(page, "previous")));
+    first = strdup(text_at(json_array_get(json_object_get(page, "results"), 0), "id"));
+    json_decref(page);
+    page = call(TR_HTTP_GET, "/api/projects/1/batch_exports/?limit=1&offset=1", NULL, 200);
+    assert_non_null(strstr(text_at(page, "previous"), "?offset=0&limit=1"));
+    assert_string_not_equal(text_at(json_array_get(json_object_get(page, "results"), 0), "id"),
+                            first);
+    json_decref(page);
+    page = call(TR_HTTP_GET, "/api/projects/1/batch_exports/?limit=1000", NULL, 200);
+    assert_true(json_is_null(json_object_get(page, "next")));
+    json_decref(page);
+    free(first);
+}
+
 static void what_was_read_can_be_put_back(void **state)
 {
     json_t *e = create("{\"name\":\"again\"," GOOD "}");
@@ -389,8 +480,10 @@ static void test_steps_are_answers(void **state)
     json_t *step = call(TR_HTTP_POST, at, "{\"step\":1}", 200);
     assert_string_equal(text_at(step, "status"), "Passed");
     json_decref(step);
-    step = call(TR_HTTP_POST, at,
-                "{\"step\":1,\"destination\":{\"config\":{\"host\":\"bad.example\"}}}", 200);
+    step = call(
+        TR_HTTP_POST, at,
+        "{\"step\":1,\"destination\":{\"config\":{\"host\":\"bad.example\",\"password\":\"p\"}}}",
+        200);
     assert_string_equal(text_at(step, "status"), "Failed");
     assert_string_equal(text_at(step, "message"), "the user may not write");
     json_decref(step);
@@ -407,6 +500,9 @@ int main(void)
         cmocka_unit_test(the_lag_of_one_in_real_time_is_that_of_its_events),
         cmocka_unit_test(a_start_in_the_future_is_where_the_schedule_begins),
         cmocka_unit_test(patch_merges_and_secrets_stay),
+        cmocka_unit_test(a_kept_secret_is_shown_to_no_other_host),
+        cmocka_unit_test(fields_that_are_none_are_refused_everywhere),
+        cmocka_unit_test(exports_are_listed_by_pages),
         cmocka_unit_test(what_was_read_can_be_put_back),
         cmocka_unit_test(some_things_cannot_change),
         cmocka_unit_test(pausing_twice_is_pausing_once),

@@ -48,7 +48,7 @@ static struct tr_keyring *open_keys(const char *path)
     struct tr_keyring *k = NULL;
     struct tr_err err;
 
-    if (tr_keyring_open(path, &k, &err) != TR_OK)
+    if (tr_keyring_open(path, true, &k, &err) != TR_OK)
         fail_msg("%s%s", err.where, err.cause);
     return k;
 }
@@ -171,7 +171,7 @@ static void a_key_that_others_may_read_is_refused(void **state)
     tr_keyring_free(k);
     k = NULL;
     assert_int_equal(chmod(f->path, 0640), 0);
-    assert_int_equal(tr_keyring_open(f->path, &k, &err), TR_REFUSED);
+    assert_int_equal(tr_keyring_open(f->path, true, &k, &err), TR_REFUSED);
     assert_string_equal(err.id, "seal.key_exposed");
     assert_null(k);
 }
@@ -227,6 +227,39 @@ static void the_environment_gives_the_key(void **state)
     assert_int_equal(unsetenv("TAILRACE_KEY"), 0);
 }
 
+static void digits_alone_are_a_key(void **state)
+{
+    struct folder *f = *state;
+
+    assert_int_equal(setenv("TAILRACE_KEY", KEY_B, 1), 0);
+    struct tr_keyring *k = open_keys(f->path);
+    struct tr_buf s = seal(k, "a", TR_STR("secret"));
+    tr_keyring_free(k);
+    assert_int_equal(unsetenv("TAILRACE_KEY"), 0);
+    /* written into the file as digits alone it is the same key */
+    write_keys(f->path, KEY_A "\n" KEY_B "\n");
+    k = open_keys(f->path);
+    assert_opens(k, "a", &s, TR_STR("secret"));
+    tr_keyring_free(k);
+    tr_buf_fini(&s);
+}
+
+static void no_new_key_beside_old_secrets(void **state)
+{
+    struct folder *f = *state;
+    struct tr_keyring *k = NULL;
+    struct tr_err err = { 0 };
+
+    assert_int_equal(tr_keyring_open(f->path, false, &k, &err), TR_REFUSED);
+    assert_string_equal(err.id, "seal.key_lost");
+    assert_non_null(err.hint);
+    assert_int_equal(access(f->path, F_OK), -1);
+    assert_int_equal(setenv("TAILRACE_KEY", KEY_A, 1), 0);
+    assert_int_equal(tr_keyring_open(f->path, false, &k, &err), TR_OK);
+    assert_int_equal(unsetenv("TAILRACE_KEY"), 0);
+    tr_keyring_free(k);
+}
+
 static void lines_that_are_no_keys_are_refused_and_not_shown(void **state)
 {
     static const char *const bad[] = {
@@ -247,7 +280,7 @@ static void lines_that_are_no_keys_are_refused_and_not_shown(void **state)
 
         print_message("# file %zu\n", i);
         write_keys(f->path, bad[i]);
-        assert_int_equal(tr_keyring_open(f->path, &k, &err), TR_REFUSED);
+        assert_int_equal(tr_keyring_open(f->path, true, &k, &err), TR_REFUSED);
         assert_string_equal(err.id, "seal.bad_key");
         assert_null(strstr(err.cause, "112233"));
         assert_null(k);
@@ -279,6 +312,8 @@ int main(void)
         CASE(a_key_that_others_may_read_is_refused),
         CASE(the_newest_key_seals_and_older_ones_open),
         CASE(the_environment_gives_the_key),
+        CASE(digits_alone_are_a_key),
+        CASE(no_new_key_beside_old_secrets),
         CASE(lines_that_are_no_keys_are_refused_and_not_shown),
         cmocka_unit_test(hashes_as_published),
     };

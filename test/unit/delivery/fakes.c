@@ -296,7 +296,7 @@ void fakes_open(void)
     assert_int_equal(project.id, 1);
     make_mortal();
     (void)snprintf(path, sizeof(path), "%s/key", fakes.dir);
-    must(tr_keyring_open(path, &fakes.keys, &err), &err);
+    must(tr_keyring_open(path, true, &fakes.keys, &err), &err);
     fakes.delivery = (struct tr_delivery){
         .meta = fakes.meta,
         .source = &fakes.source.base,
