@@ -45,7 +45,7 @@ def check_node(persons, events):
     ann = persons["ann"]
     assert ann[1:] == ({"plan": "paid", "from": "ad"}, True)
     assert persons["anon-1"] == ann and persons["ann-on-the-phone"] == ann
-    assert persons["bob"][1:] == ({"email": "bob@example.com"}, False) and persons["bob"][0] != ann[0]
+    assert persons["bob"][1:] == ({"email": "bob@example.com"}, True) and persons["bob"][0] != ann[0]
     looked = next(e for e in events if json.loads(e["event"]) == "looked")
     assert json.loads(looked["person_id"]) == ann[0]  # though nobody knew her then
 
