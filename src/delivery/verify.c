@@ -89,15 +89,44 @@ static enum tr_rc judge_gap(struct verify *v, struct tr_range gap, struct tr_ver
     return TR_OK;
 }
 
+static enum tr_rc list_told(const struct verify *v, struct ranges *ret, struct tr_err *err)
+{
+    enum tr_rc rc = TR_OK;
+
+    for (size_t i = 0; i < v->n_tellings && rc == TR_OK; i++)
+        rc = ranges_add(ret, v->tellings[i].d.range, err);
+    return rc;
+}
+
+/* The parts of a closed piece that somebody asked for or a run delivered. An interval in which the
+ * export or a backfill began has a part before that. */
+static enum tr_rc list_judged(const struct verify *v, struct tr_range closed, struct ranges *ret,
+                              struct tr_err *err)
+{
+    struct ranges asked = { 0 };
+    struct ranges unasked = { 0 };
+    enum tr_rc rc = list_told(v, &asked, err);
+
+    for (size_t i = 0; i < v->due.n && rc == TR_OK; i++)
+        rc = ranges_add(&asked, v->due.v[i], err);
+    ranges_sort(&asked);
+    if (rc == TR_OK)
+        rc = ranges_left(closed, &asked, &unasked, err);
+    if (rc == TR_OK)
+        rc = ranges_left(closed, &unasked, ret, err);
+    ranges_fini(&asked);
+    ranges_fini(&unasked);
+    return rc;
+}
+
 static enum tr_rc judge_gaps(struct verify *v, struct tr_range closed, struct tr_verdict *ret,
                              struct tr_err *err)
 {
     struct ranges told = { 0 };
     struct ranges gaps = { 0 };
-    enum tr_rc rc = TR_OK;
+    enum tr_rc rc = list_told(v, &told, err);
 
-    for (size_t i = 0; i < v->n_tellings && rc == TR_OK; i++)
-        rc = ranges_add(&told, v->tellings[i].d.range, err);
+    ranges_sort(&told);
     if (rc == TR_OK)
         rc = ranges_left(closed, &told, &gaps, err);
     for (size_t i = 0; i < gaps.n && rc == TR_OK; i++)
@@ -202,39 +231,87 @@ static void say_ok(struct tr_verdict *v, bool is_mutable)
               (ull)a->rejected);
 }
 
+/* Rows of the parts, by the store. Sets *ret_held: they are all there to be read; and
+ * *ret_countable: there is a number to hold the accounts to. */
+static enum tr_rc count_judged(struct verify *v, const struct ranges *parts, struct tr_verdict *ret,
+                               bool *ret_held, bool *ret_countable, struct tr_err *err)
+{
+    bool is_mutable = v->export->schema->is_mutable;
+    int64_t floor = v->d->source->ops->floor(v->d->source);
+    enum tr_rc rc = TR_OK;
+
+    *ret_held = true;
+    *ret_countable = !is_mutable;
+    for (size_t i = 0; i < parts->n; i++) {
+        struct tr_range r = parts->v[i];
+        bool held = is_mutable || r.lo >= floor;
+
+        *ret_held = *ret_held && held;
+        /* What retention took is counted by whole minutes only. */
+        if (!held && (r.lo % TR_US_PER_MIN != 0 || r.hi % TR_US_PER_MIN != 0))
+            *ret_countable = false;
+    }
+    for (size_t i = 0; i < parts->n && rc == TR_OK && (*ret_countable || is_mutable); i++) {
+        uint64_t rows = 0;
+
+        if (is_mutable) /* those that have not changed again since */
+            rc = count_planned(v->cx, v->d, v->export->project, v->export->schema, parts->v[i],
+                               &rows, err);
+        else
+            rc = count_stored(v->cx, v->d, v->export->project, parts->v[i], &rows, err);
+        ret->stored += rows;
+    }
+    return rc;
+}
+
+static enum tr_rc judge_parts(struct verify *v, const struct ranges *parts, struct tr_verdict *ret,
+                              struct tr_err *err)
+{
+    bool held = false;
+    bool countable = false;
+    enum tr_rc rc = count_judged(v, parts, ret, &held, &countable, err);
+
+    for (size_t i = 0; i < parts->n && rc == TR_OK && held; i++)
+        rc = judge_gaps(v, parts->v[i], ret, err);
+    if (rc == TR_OK)
+        rc = judge_accounts(v, countable, ret, err);
+    if (rc == TR_OK && v->dest != NULL &&
+        (ret->what == TR_VERDICT_OK || ret->what == TR_VERDICT_PENDING))
+        rc = judge_there(v, ret, err);
+    return rc;
+}
+
 static enum tr_rc judge_piece(struct verify *v, struct tr_range piece, struct tr_verdict *ret,
                               struct tr_err *err)
 {
-    struct tr_range closed = { piece.lo, piece.hi < v->now ? piece.hi : v->now };
-    /* What retention took is counted by whole minutes only. */
-    bool is_mutable = v->export->schema->is_mutable;
-    bool held = is_mutable || closed.lo >= v->d->source->ops->floor(v->d->source);
-    bool countable =
-        !is_mutable && (held || (closed.lo % TR_US_PER_MIN == 0 && closed.hi % TR_US_PER_MIN == 0));
-    enum tr_rc rc = TR_OK;
+    struct tr_range closed = { piece.lo, piece.hi < v->closed ? piece.hi : v->closed };
+    struct ranges parts = { 0 };
 
     *ret = (struct tr_verdict){ .range = piece, .what = TR_VERDICT_OK };
     if (v->n_tellings != 0)
         ret->run_id = v->tellings[0].d.run_id;
-    if (!v->d->source->ops->close_through(v->d->source, closed.hi)) {
+    if (tr_range_empty(closed)) {
         judge(ret, TR_VERDICT_PENDING, "the store has not closed this interval yet");
         return TR_OK;
     }
-    if (countable)
-        rc = count_stored(v->cx, v->d, v->export->project, closed, &ret->stored, err);
-    else if (is_mutable) /* those that have not changed again since */
-        rc = count_planned(v->cx, v->d, v->export->project, v->export->schema, closed, &ret->stored,
-                           err);
-    if (rc == TR_OK && held)
-        rc = judge_gaps(v, closed, ret, err);
+    enum tr_rc rc = list_judged(v, closed, &parts, err);
+    if (rc == TR_OK && parts.n == 0) {
+        judge(ret, TR_VERDICT_OK, "before the export began; no backfill was asked for");
+        ranges_fini(&parts);
+        return TR_OK;
+    }
+    if (rc == TR_OK && parts.v[0].lo > ret->range.lo)
+        ret->range.lo = parts.v[0].lo;
+    if (rc == TR_OK && parts.v[parts.n - 1].hi < closed.hi)
+        ret->range.hi = parts.v[parts.n - 1].hi;
     if (rc == TR_OK)
-        rc = judge_accounts(v, countable, ret, err);
-    if (rc == TR_OK && v->dest != NULL && ret->what == TR_VERDICT_OK)
-        rc = judge_there(v, ret, err);
-    if (rc == TR_OK && ret->what == TR_VERDICT_OK && closed.hi < piece.hi)
+        rc = judge_parts(v, &parts, ret, err);
+    ranges_fini(&parts);
+    /* Of an interval that goes on, what is delivered is right or wrong already. */
+    if (rc == TR_OK && ret->what == TR_VERDICT_OK && closed.hi < piece.hi && v->n_tellings == 0)
         judge(ret, TR_VERDICT_PENDING, "the interval has not ended");
     if (rc == TR_OK && ret->what == TR_VERDICT_OK)
-        say_ok(ret, is_mutable);
+        say_ok(ret, v->export->schema->is_mutable);
     return rc;
 }
 
@@ -298,8 +375,41 @@ static enum tr_rc walk(struct verify *v, struct tr_range range,
     return TR_OK;
 }
 
+struct collect_due {
+    struct verify *v;
+    enum tr_rc rc;
+    struct tr_err *err;
+};
+
+static bool add_backfill(void *arg, const struct tr_backfill *b)
+{
+    struct collect_due *c = arg;
+
+    if (b->state != TR_RUN_CANCELLED)
+        c->rc = ranges_add(&c->v->due, b->range, c->err);
+    return c->rc == TR_OK;
+}
+
+static enum tr_rc read_due(struct verify *v, struct tr_err *err)
+{
+    struct collect_due c = { .v = v, .rc = TR_OK, .err = err };
+    const struct tr_meta_ops *ops = v->d->meta->ops;
+    int64_t began = 0;
+    enum tr_rc rc = ops->cursor_get(v->d->meta, &v->export->id, &v->cursor, err);
+
+    if (rc == TR_OK)
+        rc = ops->began_get(v->d->meta, &v->export->id, &began, err);
+    if (rc == TR_OK)
+        rc = ranges_add(&v->due, (struct tr_range){ began, INT64_MAX }, err);
+    if (rc == TR_OK)
+        rc = ops->backfill_list(v->d->meta, &v->export->id, add_backfill, &c, err);
+    ranges_sort(&v->due);
+    return rc == TR_OK ? c.rc : rc;
+}
+
 static void verify_fini(struct verify *v)
 {
+    ranges_fini(&v->due);
     if (v->dest != NULL)
         v->ops->close(v->dest);
     tr_conf_free(v->conf);
@@ -317,7 +427,8 @@ enum tr_rc tr_verify(const struct tr_ctx *cx, const struct tr_delivery *d,
 
     if (rc == TR_OK) {
         v.ops = tr_delivery_dest(d, v.export->dest_type);
-        rc = d->meta->ops->cursor_get(d->meta, export_id, &v.cursor, err);
+        v.closed = d->source->ops->closed_through(d->source);
+        rc = read_due(&v, err);
     }
     if (rc == TR_OK && recount)
         rc = verify_open_dest(&v, err);

@@ -25,7 +25,8 @@ struct verify {
     struct tr_conf *conf;
     const struct tr_dest_ops *ops;
     struct tr_dest *dest; /* recount only; else NULL */
-    int64_t now, cursor;
+    int64_t now, closed, cursor;
+    struct ranges due; /* what somebody asked for: from where the export began, and backfills */
 
     struct tr_uuid plan_of; /* the run whose plan is at hand */
     struct tr_chunk *plan;

@@ -127,7 +127,15 @@ static enum tr_rc by_filters(struct block *b, const struct telling *t, struct tr
         return rc;
     *ret = v->export->updated_at <= run.started_at &&
            (!t->known || t->chunk.account.rejected < DELIVERY_REJECTS_KEPT);
-    if (*ret)
+    if (*ret) { /* days that a filter names count back from the run's end */
+        const struct tr_export *e = v->export;
+
+        tr_filter_free(b->filter);
+        b->filter = NULL;
+        rc =
+            tr_filter_compile(e->include, e->exclude, e->filters, run.interval.hi, &b->filter, err);
+    }
+    if (rc == TR_OK && *ret)
         rc = v->d->meta->ops->reject_list(v->d->meta, &t->d.run_id, 0, count_reject, &rejects, err);
     if (rc == TR_OK && *ret)
         b->verdict->expected_there -= rejects.n; /* their rows are counted below */
@@ -259,7 +267,6 @@ enum tr_rc verify_recount(struct verify *v, struct tr_verdict *verdict, struct t
     if (v->export->schema->is_mutable)
         return recount_tellings(v, verdict, err);
 
-    const struct tr_export *e = v->export;
     struct block *b = calloc(1, sizeof(*b));
     enum tr_rc rc = TR_OK;
 
@@ -271,10 +278,7 @@ enum tr_rc verify_recount(struct verify *v, struct tr_verdict *verdict, struct t
     if (b->uuids == NULL)
         rc = tr_fail_oom(err);
     if (rc == TR_OK)
-        rc = tr_filter_compile(e->include, e->exclude, e->filters, verdict->range.hi, &b->filter,
-                               err);
-    if (rc == TR_OK)
-        rc = share_load(v->d, v->ops, e, told_range(v), &b->share, err);
+        rc = share_load(v->d, v->ops, v->export, told_range(v), &b->share, err);
     for (size_t i = 0; i < v->n_tellings && rc == TR_OK; i++)
         rc = add_telling(b, &v->tellings[i], err);
     if (rc == TR_OK)

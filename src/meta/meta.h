@@ -176,6 +176,10 @@ struct tr_meta_ops {
      * none yet. Moves only forward; run_schedule moves it with the run it makes. */
     TR_MUST_USE enum tr_rc (*cursor_get)(struct tr_meta *, const struct tr_uuid *export_id,
                                          int64_t *ret, struct tr_err *);
+    /* From where on intervals of the export are delivered: where the cursor was first; INT64_MIN:
+     * it was nowhere yet. */
+    TR_MUST_USE enum tr_rc (*began_get)(struct tr_meta *, const struct tr_uuid *export_id,
+                                        int64_t *ret, struct tr_err *);
     TR_MUST_USE enum tr_rc (*cursor_set)(struct tr_meta *, const struct tr_uuid *export_id,
                                          int64_t to, struct tr_err *);
     /* Makes a STARTING run (fills run->id when nil; is_live as given) and sets the export's cursor

@@ -140,7 +140,16 @@ static const char *const schema_5[] = {
     NULL,
 };
 
-static const char *const *const migrations[] = { schema_1, schema_2, schema_3, schema_4, schema_5 };
+/* Where the intervals of an export began. */
+static const char *const schema_6[] = {
+    "ALTER TABLE export ADD COLUMN began INTEGER",
+    "UPDATE export SET began = coalesce((SELECT min(r.lo) FROM run r WHERE r.export_id = export.id"
+    " AND r.backfill_id IS NULL), cursor)",
+    NULL,
+};
+
+static const char *const *const migrations[] = { schema_1, schema_2, schema_3,
+                                                 schema_4, schema_5, schema_6 };
 
 enum {
     NEWEST = sizeof(migrations) / sizeof(migrations[0]),

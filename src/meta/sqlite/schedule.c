@@ -3,8 +3,9 @@
 #include "os/clock.h"
 #include "os/random.h"
 
-enum tr_rc meta_cursor_get(struct tr_meta *meta, const struct tr_uuid *export_id, int64_t *ret,
-                           struct tr_err *err)
+/* text: one number of an export, by what stands for none and its id. */
+static enum tr_rc get_number(struct tr_meta *meta, const char *text,
+                             const struct tr_uuid *export_id, int64_t *ret, struct tr_err *err)
 {
     TR_CLEANUP(tx_end) struct tx tx = { 0 };
     bool there = false;
@@ -13,7 +14,7 @@ enum tr_rc meta_cursor_get(struct tr_meta *meta, const struct tr_uuid *export_id
     if (rc != TR_OK)
         return rc;
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(tx.m, "SELECT coalesce(cursor, ?) FROM export WHERE id = ?");
+    struct sql q = sql_open(tx.m, text);
     sql_int(&q, INT64_MIN);
     sql_id(&q, export_id);
     rc = sql_next(&q, &there, err);
@@ -22,6 +23,20 @@ enum tr_rc meta_cursor_get(struct tr_meta *meta, const struct tr_uuid *export_id
     if (rc == TR_OK)
         *ret = sql_get_int(&q);
     return rc;
+}
+
+enum tr_rc meta_cursor_get(struct tr_meta *meta, const struct tr_uuid *export_id, int64_t *ret,
+                           struct tr_err *err)
+{
+    return get_number(meta, "SELECT coalesce(cursor, ?) FROM export WHERE id = ?", export_id, ret,
+                      err);
+}
+
+enum tr_rc meta_began_get(struct tr_meta *meta, const struct tr_uuid *export_id, int64_t *ret,
+                          struct tr_err *err)
+{
+    return get_number(meta, "SELECT coalesce(began, ?) FROM export WHERE id = ?", export_id, ret,
+                      err);
 }
 
 enum tr_rc meta_cursor_set(struct tr_meta *meta, const struct tr_uuid *export_id, int64_t to,
@@ -33,8 +48,8 @@ enum tr_rc meta_cursor_set(struct tr_meta *meta, const struct tr_uuid *export_id
     if (rc != TR_OK)
         return rc;
     TR_CLEANUP(sql_close)
-    struct sql q = sql_open(tx.m, "UPDATE export SET cursor = max(coalesce(cursor, ?1), ?1)"
-                                  " WHERE id = ?2");
+    struct sql q = sql_open(tx.m, "UPDATE export SET cursor = max(coalesce(cursor, ?1), ?1),"
+                                  " began = coalesce(began, ?1) WHERE id = ?2");
     sql_int(&q, to);
     sql_id(&q, export_id);
     rc = sql_run(&q, err);
@@ -113,6 +128,7 @@ static enum tr_rc move_cursor(struct meta *m, const char *text, const struct tr_
     sql_int(&q, run->interval.hi);
     sql_id(&q, id);
     sql_int(&q, run->created_at);
+    sql_int(&q, run->interval.lo);
     return sql_run(&q, err);
 }
 
@@ -128,7 +144,9 @@ enum tr_rc meta_run_schedule(struct tr_meta *meta, struct tr_run *run, struct tr
     if (rc == TR_OK)
         rc = insert_run(tx.m, run, err);
     if (rc == TR_OK)
-        rc = move_cursor(tx.m, "UPDATE export SET cursor = ?1 WHERE id = ?2 AND ?3 = ?3",
+        rc = move_cursor(tx.m,
+                         "UPDATE export SET cursor = ?1, began = coalesce(began, ?4)"
+                         " WHERE id = ?2 AND ?3 = ?3",
                          &run->export_id, run, err);
     return tx_commit(&tx, rc, err);
 }
@@ -146,7 +164,8 @@ enum tr_rc meta_run_backfill(struct tr_meta *meta, struct tr_run *run, struct tr
     if (rc == TR_OK)
         rc = move_cursor(tx.m,
                          "UPDATE backfill SET cursor = ?1, state = 1,"
-                         " started_at = iif(started_at = 0, ?3, started_at) WHERE id = ?2",
+                         " started_at = iif(started_at = 0, ?3, started_at) WHERE id = ?2"
+                         " AND ?4 = ?4",
                          &run->backfill_id, run, err);
     return tx_commit(&tx, rc, err);
 }

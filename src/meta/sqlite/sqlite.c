@@ -38,6 +38,7 @@ static const struct tr_meta_ops ops = {
     .export_pause = meta_export_pause,
     .export_delete = meta_export_delete,
     .cursor_get = meta_cursor_get,
+    .began_get = meta_began_get,
     .cursor_set = meta_cursor_set,
     .run_schedule = meta_run_schedule,
     .run_backfill = meta_run_backfill,

@@ -43,6 +43,7 @@ enum tr_rc meta_export_delete(struct tr_meta *, const struct tr_uuid *, int64_t,
 
 /* schedule.c: cursors, and runs that begin to exist */
 enum tr_rc meta_cursor_get(struct tr_meta *, const struct tr_uuid *, int64_t *, struct tr_err *);
+enum tr_rc meta_began_get(struct tr_meta *, const struct tr_uuid *, int64_t *, struct tr_err *);
 enum tr_rc meta_cursor_set(struct tr_meta *, const struct tr_uuid *, int64_t, struct tr_err *);
 enum tr_rc meta_run_schedule(struct tr_meta *, struct tr_run *, struct tr_err *);
 enum tr_rc meta_run_backfill(struct tr_meta *, struct tr_run *, struct tr_err *);

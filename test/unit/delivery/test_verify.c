@@ -285,6 +285,54 @@ static void an_interval_that_has_not_ended_is_pending(void **state)
     assert_int_equal(verdicts[1].what, TR_VERDICT_PENDING);
 }
 
+static void what_is_delivered_of_an_interval_that_goes_on_is_judged(void **state)
+{
+    (void)state;
+    export_id = fake_export(fake_body("hour", "Table", "t", 1, ""));
+    ingest_minutes(3);
+    assert_int_equal(backfill_minutes(0, 2, TR_SKIP_DELIVERED), TR_OK);
+    verify(0, 2, true);
+    assert_int_equal(n_verdicts, 1);
+    assert_int_equal(verdicts[0].found_there, 120);
+    fake_place("t")->rows[7] = fake_place("t")->rows[--fake_place("t")->n];
+    verify(0, 2, true);
+    assert_int_equal(verdicts[0].what, TR_VERDICT_LOST_AT_TARGET);
+}
+
+static void a_longer_frequency_asks_for_nothing_before_the_export_began(void **state)
+{
+    (void)state;
+    create("Table");
+    ingest_minutes(90);
+    assert_int_equal(deliver_minutes(61, 90), TR_OK); /* it began at 61 */
+    fake_export_update(&export_id, fake_body("hour", "Table", "t", 1, ""));
+    verify(61, 90, true);
+    assert_int_equal(n_verdicts, 1);
+    assert_int_equal(verdicts[0].range.lo, minute(61));
+    assert_all_ok();
+    assert_int_equal(verdicts[0].stored, 29 * 60);
+}
+
+static void a_backfill_that_begins_within_an_interval_is_judged_from_there(void **state)
+{
+    (void)state;
+    export_id = fake_export(fake_body("hour", "Table", "t", 1, ""));
+    ingest_minutes(150);
+    assert_int_equal(deliver_minutes(120, 150), TR_OK);
+    assert_int_equal(backfill_minutes(30, 60, TR_SKIP_DELIVERED), TR_OK);
+    verify(30, 120, true);
+    assert_all_ok();
+    assert_int_equal(verdicts[0].range.lo, minute(30));
+    assert_int_equal(verdicts[0].found_there, 30 * 60);
+
+    /* what was asked for and not delivered is missing all the same */
+    fake_once(&fakes.script, FAKE_COMMIT, 1, FAKE_REFUSED);
+    assert_int_equal(backfill_minutes(15, 30, TR_SKIP_DELIVERED), TR_REFUSED);
+    verify(15, 60, false);
+    assert_int_equal(verdicts[0].what, TR_VERDICT_MISSING);
+    assert_int_equal(verdicts[0].range.lo, minute(15));
+}
+
 static void a_missing_interval_without_events_is_all_right(void **state)
 {
     (void)state;
@@ -414,6 +462,9 @@ int main(void)
         CASE(a_failed_run_is_named_with_its_reason),
         CASE(an_interval_whose_run_is_open_is_pending),
         CASE(an_interval_that_has_not_ended_is_pending),
+        CASE(what_is_delivered_of_an_interval_that_goes_on_is_judged),
+        CASE(a_longer_frequency_asks_for_nothing_before_the_export_began),
+        CASE(a_backfill_that_begins_within_an_interval_is_judged_from_there),
         CASE(a_missing_interval_without_events_is_all_right),
         CASE(intervals_that_one_chunk_covers_get_one_verdict),
         CASE(a_change_of_frequency_keeps_the_sums),

@@ -90,7 +90,7 @@ static void refuses_a_newer_schema(void **state)
     make_db(f, "PRAGMA user_version = 1000");
     FAILS(f, tr_meta_sqlite_open(f->path, &m, &f->err), TR_REFUSED, "meta.newer");
     assert_null(m);
-    make_db(f, "PRAGMA user_version = 5");
+    make_db(f, "PRAGMA user_version = 6");
     fixture_open(f);
 }
 
@@ -101,7 +101,8 @@ static void brings_an_older_schema_up_to_date(void **state)
     struct tr_run r;
 
     fixture_close(f);
-    make_db(f, "DROP INDEX run_due; DROP INDEX run_open; DROP TABLE run_day; DROP TABLE epoch;"
+    make_db(f, "DROP INDEX run_due; DROP INDEX run_open; DROP TABLE run_day; DROP TABLE epoch; "
+               "ALTER TABLE export DROP COLUMN began;"
                "ALTER TABLE delivered DROP COLUMN epoch; DROP INDEX run_bad;"
                "DROP INDEX run_quiet; DROP INDEX run_done; ALTER TABLE export DROP COLUMN doubtful;"
                "ALTER TABLE run DROP COLUMN is_live;"
