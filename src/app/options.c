@@ -98,6 +98,8 @@ static const struct app_option {
       "how long a claimed run is its worker's without a sign of life" },
     { "quiet", DURATION, AT(quiet_us), "10m", 0, TR_US_PER_HOUR,
       "intervals in which nothing came in are one run, up to this length; 0: each has its own" },
+    { "patience", DURATION, AT(patience_us), "5m", 0, TR_US_PER_HOUR,
+      "how long a refusal that may pass (a failover, a new password) is tried again; 0: not" },
     { "keep-runs", DURATION, AT(keep_runs_us), "30d", 0, 36500 * TR_US_PER_DAY,
       "completed runs become numbers of their day after this time; 0: never" },
     { "keep-quiet-runs", DURATION, AT(keep_quiet_us), "1d", 0, 36500 * TR_US_PER_DAY,

@@ -17,7 +17,7 @@ struct app_options {
     int64_t hold_us, body_timeout_us, idle_timeout_us, answer_timeout_us, grace_us;
     int64_t dedup_age_us, dedup_events, min_free_bytes, max_clock_jump_us;
     int64_t segment_bytes, seal_bytes, seal_age_us, block_bytes, state_cache_bytes, state_commit_us;
-    int64_t chunk_rows, chunk_bytes, lease_us, quiet_us, keep_runs_us, keep_quiet_us;
+    int64_t chunk_rows, chunk_bytes, lease_us, quiet_us, keep_runs_us, keep_quiet_us, patience_us;
     bool accept_clock, restored;
 };
 

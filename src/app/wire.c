@@ -219,6 +219,7 @@ static enum tr_rc start_engine(struct app *a, struct tr_err *err)
         .live_workers = (int)a->o.live_workers,
         .lease_us = a->o.lease_us,
         .quiet_us = a->o.quiet_us,
+        .patience_us = a->o.patience_us,
         .keep_us = a->o.keep_runs_us,
         .keep_quiet_us = a->o.keep_quiet_us,
     };

@@ -25,6 +25,7 @@ struct tr_engine_options {
                                that fit into 1 day, or one interval where that is longer */
     int64_t quiet_us;       /* intervals without rows are bundled up to this length; 0: never */
     int64_t keep_us;        /* runs that completed are folded into days after this; 0: never */
+    int64_t patience_us;    /* how long refusals that may pass are tried again; 0: not at all */
     int64_t keep_quiet_us;  /* those that found nothing; 0: like the others */
 };
 

@@ -95,6 +95,10 @@ static const struct rule rules[] = {
       NULL,
       { TR_REFUSED, PG_ELSE, "postgres.read_only",
         "give the address of the primary, not of a replica" } },
+    { "55000",
+      NULL,
+      { TR_REFUSED, PG_ELSE, "postgres.not_ready",
+        "the server's message says what stands in the way" } },
     { "0A000", NULL, { TR_REFUSED, PG_ELSE, "postgres.not_supported", NULL } },
     { "54001", NULL, { TR_REFUSED, PG_ROWS, tr_dest_rows_refused, NULL } },
 

@@ -360,6 +360,7 @@ enum tr_rc engine_new(const struct tr_engine_options *o, struct engine **ret, st
     e->catch_up_intervals = o->catch_up_intervals;
     e->quiet_us = o->quiet_us;
     e->keep_us = o->keep_us;
+    e->patience_us = o->patience_us;
     e->keep_quiet_us = o->keep_quiet_us;
     e->workers = o->workers <= 0                   ? DEFAULT_WORKERS
                  : o->workers > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS

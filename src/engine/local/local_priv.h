@@ -73,8 +73,8 @@ struct engine {
     struct tr_meta *meta;
     struct tr_source *source;
     int64_t lease_us;
-    int catch_up_intervals;                   /* 0: as many as fit into a day */
-    int64_t quiet_us, keep_us, keep_quiet_us; /* 0: off */
+    int catch_up_intervals;                                /* 0: as many as fit into a day */
+    int64_t quiet_us, keep_us, keep_quiet_us, patience_us; /* 0: off */
 
     /* the scheduler's own: */
     struct known *known; /* by id */

@@ -105,6 +105,26 @@ static void note_error(struct tr_run *run, const struct tr_err *err)
                    err->hint == NULL ? "" : err->hint);
 }
 
+/* Refusals that pass by themselves where things went well a moment ago: a failover that is under
+ * way, a password that is being changed. Of an export that has never gone well they are what they
+ * say. */
+static bool may_pass(const struct engine *e, const struct tr_run *run, const struct tr_err *err)
+{
+    static const char *const passing[] = { "postgres.read_only", "postgres.login_failed",
+                                           "postgres.not_ready" };
+    uint32_t n = run->attempts > 30 ? 30 : run->attempts;
+
+    if (err->rc != TR_REFUSED || err->id == NULL || (run->is_doubtful && run->attempts <= 1))
+        return false;
+    /* 1 s, 2 s, 4 s ...: so long it has waited when the next wait is over */
+    if (((INT64_C(1) << n) - 1) * TR_US_PER_S > e->patience_us)
+        return false;
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+        if (strcmp(err->id, passing[i]) == 0)
+            return true;
+    return false;
+}
+
 /* attempts counts failures in a row: what got some chunks through begins anew. */
 static void decide_failed(struct engine *e, struct tr_run *run, bool progress,
                           const struct tr_err *err)
@@ -114,7 +134,9 @@ static void decide_failed(struct engine *e, struct tr_run *run, bool progress,
     if (progress)
         run->attempts = 1;
     tr_random_bytes(&chance, sizeof(chance));
-    struct tr_retry retry = tr_retry_after(err, run->attempts, chance, tr_clock_wall_us());
+    struct tr_err passing = { .rc = TR_TRANSIENT };
+    struct tr_retry retry = tr_retry_after(may_pass(e, run, err) ? &passing : err, run->attempts,
+                                           chance, tr_clock_wall_us());
     /* Sums that do not add up will not add up next time either. */
     if (err->id != NULL && strcmp(err->id, tr_delivery_unbalanced) == 0)
         retry.again = false;

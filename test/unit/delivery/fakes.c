@@ -101,7 +101,8 @@ enum tr_rc fake_meet(enum fake_op op, enum fake_fault *ret_after, struct tr_err 
         rc = tr_fail(err, TR_THROTTLED, "fake.throttled", NULL, "too often");
         break;
     case FAKE_REFUSED:
-        rc = tr_fail(err, TR_REFUSED, "fake.refused", "mend it", "not allowed");
+        rc = tr_fail(err, TR_REFUSED, fakes.refusal != NULL ? fakes.refusal : "fake.refused",
+                     "mend it", "not allowed");
         break;
     case FAKE_AMBIGUOUS_NOT:
         rc = tr_fail(err, TR_AMBIGUOUS, "fake.lost", NULL, "the answer was lost");

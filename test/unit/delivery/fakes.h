@@ -122,6 +122,7 @@ struct fakes {
     bool noisy;
     char dir[64];
     uint8_t n_exports;
+    const char *refusal; /* its id; NULL: fake.refused */
     const char *awaited; /* by fakes_wait_for_lines, and how many held it */
     int awaited_lines;
     char last_line[1024];

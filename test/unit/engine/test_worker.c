@@ -98,6 +98,47 @@ static void a_refusal_fails_at_once_with_a_hint_and_goes_on_after_the_mending(vo
     assert_int_equal(fake_place("t")->n, 60);
 }
 
+/* Attempts until the run of a new minute fails; 0: it goes well at the one after `fails`. */
+static uint32_t attempts_of(int fails)
+{
+    fakes.source.now += minutes(1);
+    schedule();
+    for (int i = 0; i < fails; i++) {
+        fake_once(&fakes.script, FAKE_OPEN, 1, FAKE_REFUSED);
+        assert_true(work());
+        const struct run_list *l = runs_of(&export_id);
+        if (l->v[l->n - 1].state == TR_RUN_FAILED)
+            return (uint32_t)i + 1;
+        assert_int_equal(l->v[l->n - 1].state, TR_RUN_RETRYING);
+        fakes.source.now = l->v[l->n - 1].next_attempt_at;
+    }
+    fake_never(&fakes.script);
+    assert_true(work());
+    return 0;
+}
+
+static void refusals_that_may_pass_are_tried_again_for_some_minutes(void **state)
+{
+    (void)state;
+    engine->patience_us = minutes(5);
+    fakes.refusal = "postgres.read_only";
+    one_run_due();
+    fake_once(&fakes.script, FAKE_OPEN, 1, FAKE_REFUSED); /* has never gone well */
+    assert_true(work());
+    assert_int_equal(the_run().state, TR_RUN_FAILED);
+    assert_int_equal(attempts_of(0), 0);
+    assert_int_equal(attempts_of(5), 0);  /* half a minute */
+    assert_int_equal(attempts_of(99), 9); /* 255 s and no longer */
+    assert_int_equal(attempts_of(0), 0);
+    fakes.refusal = "postgres.permission_denied";
+    assert_int_equal(attempts_of(99), 1);
+    assert_int_equal(attempts_of(0), 0);
+    fakes.refusal = "postgres.login_failed";
+    engine->patience_us = 0;
+    assert_int_equal(attempts_of(99), 1);
+    fakes.refusal = NULL;
+}
+
 static void a_failed_run_does_not_hold_up_the_next_intervals(void **state)
 {
     (void)state;
@@ -288,6 +329,7 @@ int main(void)
         CASE(a_passing_failure_is_tried_again_later_and_longer_each_time),
         CASE(progress_makes_the_waits_short_again),
         CASE(a_refusal_fails_at_once_with_a_hint_and_goes_on_after_the_mending),
+        CASE(refusals_that_may_pass_are_tried_again_for_some_minutes),
         CASE(a_failed_run_does_not_hold_up_the_next_intervals),
         CASE(an_unbalanced_account_fails_loudly),
         CASE(cancelling_a_running_run_stops_it),
