@@ -36,6 +36,10 @@ enum tr_rc verify_open_dest(struct verify *v, struct tr_err *err)
         rc = v->ops->open(&call, v->conf, &v->dest, err);
     if (rc != TR_OK)
         return tr_wrap(err, "open the destination");
+    if (v->ops->look != NULL) {
+        rc = v->ops->look(&call, v->dest, &p, err);
+        return rc == TR_OK ? TR_OK : tr_wrap(err, "look at the destination");
+    }
     job_notices_init(&quiet, NULL);
     rc = v->ops->prepare(&call, v->dest, &p, &used, &quiet.sink, err);
     return rc == TR_OK ? TR_OK : tr_wrap(err, "prepare the destination");

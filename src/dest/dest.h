@@ -6,7 +6,7 @@
  *   - commit() consumes the load, even when it fails; abort() and close() cannot fail;
  *   - ret is set on success only, err on failure only;
  *   - no call logs, sleeps to retry (but test(), where the place needs a moment), or outlives
- *     cx->deadline_us (but a careful write(), which each verdict on rows gives as long again);
+ *     cx->deadline_us (but a write(), to which each part that gets through gives as long again);
  *     cx->cancelled is looked at often.
  * One object belongs to one thread; several objects of one place may work at once.
  * An adapter never reads files or environment of its own accord: all it knows is in its options.
@@ -70,9 +70,9 @@ struct tr_load {
  */
 extern const char tr_dest_rows_refused[];
 
-/* err->id of a write() that failed because the place cannot take the rows of this chunk at once,
- * but could take them as several chunks; TR_TRANSIENT. What was not sent yet is planned in smaller
- * chunks. */
+/* err->id of a write() or commit() that failed because the place cannot take the rows of this chunk
+ * at once (or not in time), but could take them as several chunks; TR_TRANSIENT. What was not sent
+ * yet is planned in smaller chunks. */
 extern const char tr_dest_too_wide[];
 
 /* One line a person may want to read: "table created", "column set is missing". */
@@ -153,6 +153,11 @@ struct tr_dest_ops {
     TR_MUST_USE enum tr_rc (*prepare)(const struct tr_ctx *, struct tr_dest *,
                                       const struct tr_projection *, tr_column_mask *ret_used,
                                       struct tr_notice_sink *, struct tr_err *);
+    /* In place of prepare, for recount only: makes nothing, changes nothing, needs no right but to
+     * read. A place that is gone holds none of the rows; it is no error. May be NULL: then prepare
+     * is called. */
+    TR_MUST_USE enum tr_rc (*look)(const struct tr_ctx *, struct tr_dest *,
+                                   const struct tr_projection *, struct tr_err *);
     TR_MUST_USE enum tr_rc (*begin)(const struct tr_ctx *, struct tr_dest *,
                                     const struct tr_load_spec *, struct tr_load **ret,
                                     struct tr_err *);

@@ -78,17 +78,22 @@ static size_t size_without_nul(struct tr_str s)
 }
 
 /* Text with each NUL as U+FFFD, cut to the column's length. */
-static void put_text(struct row *r, struct tr_str s, uint32_t max_chars)
+static bool put_text(struct row *r, const struct tr_pgcopy_column *c, struct tr_str s)
 {
-    struct tr_str fit = max_chars == 0 ? s : tr_utf8_head(s, max_chars);
+    struct tr_str fit = c->max_chars == 0 ? s : tr_utf8_head(s, c->max_chars);
 
-    if (fit.n != s.n)
+    if (fit.n != s.n) {
+        if (c->whole)
+            return reject(r, "a key longer than the column");
         r->repaired = true;
+    }
     if ((r->odd & (TR_EVENT_TEXT_NUL | TR_EVENT_JSON_NUL)) == 0 || fit.n == 0 ||
         memchr(fit.p, '\0', fit.n) == NULL) {
         put_bytes(r, fit.p, fit.n);
-        return;
+        return true;
     }
+    if (c->whole)
+        return reject(r, "a key with a NUL byte, which text cannot hold");
     r->repaired = true;
     put32(r, (uint32_t)size_without_nul(fit));
     for (size_t i = 0; i < fit.n; i++) {
@@ -99,6 +104,7 @@ static void put_text(struct row *r, struct tr_str s, uint32_t max_chars)
             r->p += 3;
         }
     }
+    return true;
 }
 
 /* json and jsonb alike: json would take \u0000, and fail when somebody reads the value. */
@@ -141,8 +147,7 @@ static bool put_str(struct row *r, const struct tr_pgcopy_column *c, enum tr_typ
         put_bytes(r, s.p, s.n);
         return true;
     }
-    put_text(r, s, c->max_chars);
-    return true;
+    return put_text(r, c, s);
 }
 
 static void put_uuid(struct row *r, enum tr_pgcopy_form form, const struct tr_uuid *u)

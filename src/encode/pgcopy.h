@@ -37,6 +37,7 @@ struct tr_pgcopy_column {
     int column; /* the schema's column index */
     enum tr_pgcopy_form form;
     uint32_t max_chars; /* TEXT: of varchar(n) or char(n); 0: no limit */
+    bool whole;         /* TEXT: a key; changed, several would become one: its row is rejected */
 };
 
 struct tr_pgcopy {

@@ -38,6 +38,7 @@ static void pg_close(struct tr_dest *dest)
     free(d->stage_sql);
     free(d->upsert_sql);
     free(d->reupsert_sql);
+    free(d->merged_sql);
     free(d->names);
     free(d->table_sql);
     free(d->ledger_sql);
@@ -113,6 +114,7 @@ const struct tr_dest_ops tr_dest_postgres_ops = {
     .open = pg_open_dest,
     .test = pg_test,
     .prepare = pg_prepare,
+    .look = pg_look,
     .begin = pg_load_begin,
     .lookup = pg_lookup,
     .recount = pg_recount,

@@ -297,9 +297,16 @@ enum tr_rc pg_run(const struct tr_ctx *cx, struct pg_dest *d, const char *sql, i
 /* --- transactions --- */
 
 static enum tr_rc send_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms,
-                             struct tr_err *err)
+                             bool is_load, struct tr_err *err)
 {
-    char sql[640];
+    /* A chunk's COPY is one statement, however long it takes: no limit of the server's ends it. It
+     * notices a client that is gone, by the network or (from version 14) by asking the socket. */
+    static const char gone[] =
+        ";SET LOCAL tcp_keepalives_idle = 60;SET LOCAL tcp_keepalives_interval = 10;"
+        "SET LOCAL tcp_keepalives_count = 6;"
+        "SELECT pg_catalog.set_config(name, '10s', true) FROM pg_catalog.pg_settings"
+        " WHERE name = 'client_connection_check_interval'";
+    char sql[1024];
 
     /* A role may have turned synchronous_commit off; then a crash of the server would take back
      * what it said was committed. */
@@ -309,24 +316,26 @@ static enum tr_rc send_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t
                    "SET LOCAL lock_timeout = %lld;"
                    "SET LOCAL idle_in_transaction_session_timeout = %d;"
                    "SELECT pg_catalog.set_config('synchronous_commit', 'local', true)"
-                   " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
-                   (long long)pg_left_ms(cx), (long long)lock_ms, IDLE_IN_TRANSACTION_MS);
+                   " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'%s",
+                   is_load ? 0 : (long long)pg_left_ms(cx), (long long)lock_ms,
+                   IDLE_IN_TRANSACTION_MS, is_load ? gone : "");
     return pg_run(cx, d, sql, 0, NULL, NULL, NULL, err);
 }
 
-enum tr_rc pg_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms, struct tr_err *err)
+static enum tr_rc begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms, bool is_load,
+                        struct tr_err *err)
 {
     enum tr_rc rc = pg_open(cx, d, err);
 
     if (rc != TR_OK)
         return rc;
     bool reused = d->reused;
-    rc = send_begin(cx, d, lock_ms, err);
+    rc = send_begin(cx, d, lock_ms, is_load, err);
     if (rc == TR_TRANSIENT && reused && (d->conn == NULL || PQstatus(d->conn) != CONNECTION_OK)) {
         pg_drop(d);
         rc = pg_open(cx, d, err);
         if (rc == TR_OK)
-            rc = send_begin(cx, d, lock_ms, err);
+            rc = send_begin(cx, d, lock_ms, is_load, err);
     }
     if (rc != TR_OK) {
         pg_reset(d);
@@ -334,6 +343,17 @@ enum tr_rc pg_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms,
     }
     d->reused = true;
     return TR_OK;
+}
+
+enum tr_rc pg_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms, struct tr_err *err)
+{
+    return begin(cx, d, lock_ms, false, err);
+}
+
+enum tr_rc pg_begin_load(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms,
+                         struct tr_err *err)
+{
+    return begin(cx, d, lock_ms, true, err);
 }
 
 enum tr_rc pg_commit(const struct tr_ctx *cx, struct pg_dest *d, struct pg_class *ret_class,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dest/postgres/postgres_priv.h"
+#include "os/clock.h"
 #include "os/kill.h"
 
 /* Waiting longer for another attempt at the same key helps nobody: the engine asks again. */
@@ -74,6 +75,8 @@ static enum tr_rc flush(const struct tr_ctx *cx, struct pg_load *l, struct tr_er
 enum tr_rc pg_copy_rows(const struct tr_ctx *cx, struct pg_load *l, const struct tr_batch *b,
                         const size_t *rows, size_t n, size_t *ret_taken, struct tr_err *err)
 {
+    int64_t patience = cx->deadline_us == INT64_MAX ? 0 : cx->deadline_us - tr_clock_boot_us();
+    struct tr_ctx each = *cx;
     struct pg_dest *d = l->d;
     char reason[TR_PGCOPY_REASON];
 
@@ -92,7 +95,9 @@ enum tr_rc pg_copy_rows(const struct tr_ctx *cx, struct pg_load *l, const struct
         l->receipt.repaired += wrote == TR_PGCOPY_REPAIRED;
         l->copied++;
         if (d->out.n >= PG_FLUSH_BYTES) {
-            enum tr_rc rc = flush(cx, l, err);
+            if (patience > 0) /* what went through is progress */
+                each.deadline_us = tr_clock_boot_us() + patience;
+            enum tr_rc rc = flush(&each, l, err);
             if (rc != TR_OK)
                 return rc;
             if (i + 1 < n && pg_interrupted(d)) {
@@ -168,9 +173,13 @@ static enum tr_rc start(const struct tr_ctx *cx, struct pg_load *l, struct tr_er
     int64_t left = pg_left_ms(cx);
 
     enum tr_rc rc =
-        pg_begin(cx, l->d, left == 0 || left > BEGIN_LOCK_MS ? BEGIN_LOCK_MS : left, err);
+        pg_begin_load(cx, l->d, left == 0 || left > BEGIN_LOCK_MS ? BEGIN_LOCK_MS : left, err);
     if (rc != TR_OK)
         return rc;
+    if (l->d->fit.copy.schema->is_mutable)
+        rc = pg_owner_first(cx, l->d, &l->spec, err);
+    if (rc != TR_OK)
+        return fail_load(l, err);
     rc = pg_ledger_insert(cx, l->d, &l->spec.key, &class, err);
     if (rc != TR_OK && class.about == PG_ROWS)
         return adopt(cx, l, err);
@@ -243,6 +252,13 @@ static enum tr_rc load_remove(const struct tr_ctx *cx, struct tr_load *load,
     }
     tr_buf_fini(&array);
     tr_buf_fini(&sql);
+    if (rc == TR_TRANSIENT && err != NULL && err->id != NULL &&
+        strcmp(err->id, "postgres.timeout") == 0)
+        return tr_fail(
+            err, rc, "postgres.timeout",
+            "make an index on the table's uuid column: without one, each chunk reads the "
+            "whole table",
+            "removing rows from %s takes too long", l->d->table_sql);
     return rc == TR_OK ? rc : tr_wrap(err, "remove rows from %s", l->d->table_sql);
 }
 
@@ -294,6 +310,14 @@ static enum tr_rc load_write(const struct tr_ctx *cx, struct tr_load *load,
     return l->spec.careful ? pg_careful_rows(cx, l, b, err) : copy_batch(cx, l, b, err);
 }
 
+static const char timeout_hint[] =
+    "look for a trigger or an index that makes writing slow; --chunk-rows makes all chunks smaller";
+
+static bool is_timeout(const struct tr_err *err)
+{
+    return err != NULL && err->id != NULL && strcmp(err->id, "postgres.timeout") == 0;
+}
+
 static enum tr_rc commit_rows(const struct tr_ctx *cx, struct pg_load *l, struct tr_err *err)
 {
     struct pg_class class = { .rc = TR_INTERNAL };
@@ -312,6 +336,9 @@ static enum tr_rc commit_rows(const struct tr_ctx *cx, struct pg_load *l, struct
     }
     if (rc == TR_OK && (l->in_copy || l->spec.careful))
         rc = pg_table_unchanged(cx, l->d, err);
+    if (rc == TR_TRANSIENT && l->copied > 1 && is_timeout(err))
+        return tr_fail(err, rc, tr_dest_too_wide, timeout_hint,
+                       "the server needs too long for %" PRIu64 " rows at once", l->copied);
     if (rc != TR_OK)
         return rc;
     TR_KILL_POINT("pg.copy_done");

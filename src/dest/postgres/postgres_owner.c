@@ -2,6 +2,7 @@
  * may have one uuid: an SDK that sends to two projects gives both the same. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "dest/postgres/postgres_priv.h"
 
@@ -9,7 +10,7 @@
 static const char *team_column(const struct pg_fit *fit)
 {
     for (size_t i = 0; i < fit->copy.n; i++)
-        if (fit->copy.col[i].column == TR_EVENT_TEAM_ID)
+        if (strcmp(fit->copy.schema->columns[fit->copy.col[i].column].name, "team_id") == 0)
             return fit->name[i];
     return NULL;
 }
@@ -81,4 +82,45 @@ enum tr_rc pg_owner_alone(const struct tr_ctx *cx, struct pg_dest *d, const stru
         "whose rows they are cannot be told: %s has rows of this range from another "
         "installation or an export that names the place otherwise (%s)",
         d->table_sql, PQgetvalue(r, 0, 0));
+}
+
+/* Who has delivered here before may go on, whoever came later. */
+static const char first_sql[] =
+    "SELECT NOT EXISTS (SELECT 1 FROM %s WHERE table_name = $1 AND delivered > 0"
+    "  AND pg_catalog.split_part(key, '/', 1) = $2)"
+    " AND EXISTS (SELECT 1 FROM %s WHERE table_name = $1 AND delivered > 0"
+    "  AND pg_catalog.split_part(key, '/', 1) <> $2)"
+    " AND EXISTS (SELECT 1 FROM %s t WHERE t.";
+
+enum tr_rc pg_owner_first(const struct tr_ctx *cx, struct pg_dest *d,
+                          const struct tr_load_spec *spec, struct tr_err *err)
+{
+    enum { SQL_BYTES = 2048, NUMBER_TEXT = 24 };
+    const char *team = team_column(&d->fit);
+    char installation[TR_UUID_TEXT], project[NUMBER_TEXT];
+    const char *const params[] = { d->table, installation, project };
+    TR_CLEANUP(pg_result_cleanup) PGresult *r = NULL;
+    struct tr_buf sql;
+
+    if (d->known_here || team == NULL)
+        return TR_OK;
+    tr_uuid_format(&spec->key.installation, installation);
+    (void)snprintf(project, sizeof(project), "%d", spec->owner.project);
+    tr_buf_init(&sql, SQL_BYTES);
+    tr_buf_printf(&sql, first_sql, d->ledger_sql, d->ledger_sql, d->table_sql);
+    pg_quote(&sql, team);
+    tr_buf_add(&sql, " = $3)", sizeof(" = $3)"));
+    enum tr_rc rc = sql.failed ? tr_fail_oom(err) : pg_run(cx, d, sql.p, 3, params, &r, NULL, err);
+    tr_buf_fini(&sql);
+    if (rc != TR_OK)
+        return tr_wrap(err, "ask the ledger who else writes into %s", d->table_sql);
+    d->known_here = PQgetvalue(r, 0, 0)[0] != 't';
+    if (d->known_here)
+        return TR_OK;
+    return tr_fail(err, TR_REFUSED, tr_dest_not_own,
+                   "choose another table_name; if the other installation is gone for good, empty "
+                   "the table and delete its keys from tailrace_ledger",
+                   "another installation has rows of team_id %d in %s: its versions and ours say "
+                   "nothing about each other, so rows would be delivered and not written",
+                   spec->owner.project, d->table_sql);
 }

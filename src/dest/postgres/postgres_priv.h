@@ -11,6 +11,7 @@
  * postgres_upsert.c   mutable models: a stage, and from it into the table
  * postgres_careful.c  the same where rows are bad: find them one by one
  * postgres_test.c     the steps of "test this connection"
+ * postgres_name.c     names that cannot be used, and who else may use the ledger
  * postgres_owner.c    whose rows they are
  * postgres_recount.c  uuids present at the table
  */
@@ -63,6 +64,8 @@ struct pg_column {
     uint32_t type;      /* oid */
     int32_t typmod;
     bool not_null, has_default, generated;
+    bool always; /* GENERATED ALWAYS AS IDENTITY: COPY may fill it, INSERT may not */
+    bool folds;  /* its collation takes different texts for equal */
 };
 
 struct pg_fit {
@@ -98,13 +101,16 @@ struct pg_dest {
     char *table_sql, *ledger_sql; /* "schema"."name", quoted */
 
     bool prepared;
+    bool absent;                     /* looked for: there is no table */
+    bool known_here;                 /* pg_owner_first has nothing against it */
     struct tr_projection projection; /* names are copies in names */
     char *names;
     struct pg_fit fit;
     char *copy_sql; /* COPY .. FROM STDIN; into the stage for mutable models */
-    char *stage_sql, *upsert_sql, *reupsert_sql; /* mutable models; NULL otherwise */
-    struct tr_buf out;                           /* tuples on their way */
-    struct pg_load *load;                        /* the one that is open, or NULL */
+    /* mutable models; NULL otherwise */
+    char *stage_sql, *upsert_sql, *reupsert_sql, *merged_sql;
+    struct tr_buf out;    /* tuples on their way */
+    struct pg_load *load; /* the one that is open, or NULL */
 };
 
 struct pg_dest *pg_dest_of(struct tr_dest *d);
@@ -140,6 +146,11 @@ void pg_drop(struct pg_dest *d);
  * out to have died since its last use is made anew. */
 TR_MUST_USE enum tr_rc pg_begin(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms,
                                 struct tr_err *err);
+
+/* The same for a chunk: a statement may take as long as it gets on. The server notices a client
+ * that is gone by itself. */
+TR_MUST_USE enum tr_rc pg_begin_load(const struct tr_ctx *cx, struct pg_dest *d, int64_t lock_ms,
+                                     struct tr_err *err);
 
 /* Runs one statement with text parameters. ret may be NULL; else the caller clears it. The class of
  * a server's error goes to ret_class when that is not NULL. */
@@ -190,6 +201,9 @@ TR_MUST_USE enum tr_rc pg_table_schema(const struct tr_ctx *cx, struct pg_dest *
 enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
                       tr_column_mask *ret_used, struct tr_notice_sink *notices,
                       struct tr_err *err) TR_MUST_USE;
+/* The fit, by reading alone; or d->absent. */
+enum tr_rc pg_look(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   struct tr_err *err) TR_MUST_USE;
 /* Inside the transaction, after a COPY (whose lock keeps the table as it is): the columns are still
  * of the types that the tuples were made for. Binary tuples would not show it: a timestamp is a
  * bigint. */
@@ -214,6 +228,17 @@ TR_MUST_USE enum tr_rc pg_ledger_read(const struct tr_ctx *cx, struct pg_dest *d
 enum tr_rc pg_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_key *key,
                      enum tr_chunk_state *ret, struct tr_receipt *ret_receipt,
                      struct tr_err *err) TR_MUST_USE;
+
+/* --- names: postgres_name.c --- */
+
+/* TR_REFUSED "postgres.column_name": longer than the server takes, or one of its own. */
+TR_MUST_USE enum tr_rc pg_name_check(const struct tr_projection *p, struct tr_err *err);
+/* Before a table of this name is created: no type has it. */
+TR_MUST_USE enum tr_rc pg_name_free(const struct tr_ctx *cx, struct pg_dest *d, const char *name,
+                                    struct tr_err *err);
+/* Whoever may create tables in the schema may use the ledger that was made just now. */
+TR_MUST_USE enum tr_rc pg_name_share_ledger(const struct tr_ctx *cx, struct pg_dest *d,
+                                            struct tr_err *err);
 
 /* --- test steps --- */
 
@@ -302,6 +327,11 @@ enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
  * *ret_n to the number of parameters of the statement. tr_dest_not_own when that cannot be said. */
 TR_MUST_USE enum tr_rc pg_owner_sql(const struct pg_dest *d, const struct tr_owner *owner,
                                     struct tr_buf *sql, int *ret_n, struct tr_err *err);
+/* Before rows of a mutable model are written: TR_REFUSED when another installation has rows of this
+ * project's number in the table and this one is new to it. Their versions say nothing about ours.
+ */
+TR_MUST_USE enum tr_rc pg_owner_first(const struct tr_ctx *cx, struct pg_dest *d,
+                                      const struct tr_load_spec *spec, struct tr_err *err);
 /* Before rows are removed: TR_REFUSED when the ledger knows keys of this table and range of which
  * the caller cannot know (another installation's; an export's that spells the place otherwise). */
 TR_MUST_USE enum tr_rc pg_owner_alone(const struct tr_ctx *cx, struct pg_dest *d,

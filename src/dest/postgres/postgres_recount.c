@@ -83,6 +83,10 @@ enum tr_rc pg_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
 
     (void)keys;
     (void)n_keys;
+    if (d->absent) {
+        *ret = count;
+        return TR_OK;
+    }
     if (d->fit.uuid < 0)
         return tr_fail(err, TR_REFUSED, "postgres.no_uuid_column",
                        "add uuid to the export's columns and to the table",

@@ -70,6 +70,8 @@ struct relation {
     bool exists;
     char kind; /* pg_class.relkind */
     bool may_insert, may_select, may_update;
+    bool filters_rows; /* row security holds for this user */
+    bool has_rules;
 };
 
 static enum tr_rc read_relation(const struct tr_ctx *cx, struct pg_dest *d, const char *name,
@@ -79,7 +81,8 @@ static enum tr_rc read_relation(const struct tr_ctx *cx, struct pg_dest *d, cons
         "SELECT c.relkind,"
         " pg_catalog.has_any_column_privilege(c.oid, 'INSERT'),"
         " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
-        " pg_catalog.has_table_privilege(c.oid, 'UPDATE')"
+        " pg_catalog.has_table_privilege(c.oid, 'UPDATE'),"
+        " pg_catalog.row_security_active(c.oid), c.relhasrules"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = $1 AND c.relname = $2";
     const char *const params[] = { d->schema, name };
@@ -96,6 +99,8 @@ static enum tr_rc read_relation(const struct tr_ctx *cx, struct pg_dest *d, cons
     ret->may_insert = is_true(r, 0, 1);
     ret->may_select = is_true(r, 0, 2);
     ret->may_update = is_true(r, 0, 3);
+    ret->filters_rows = is_true(r, 0, 4);
+    ret->has_rules = is_true(r, 0, 5);
     if (ret->kind != 'r' && ret->kind != 'p')
         return tr_fail(err, TR_REFUSED, "postgres.not_a_table", "choose another table_name",
                        "%s.%s is not a table", d->schema, name);
@@ -111,16 +116,27 @@ static void copy_text(char *to, size_t cap, const PGresult *r, int row, int colu
 static enum tr_rc read_columns(const struct tr_ctx *cx, struct pg_dest *d, const char *name,
                                struct pg_column **ret, size_t *ret_n, struct tr_err *err)
 {
+    /* A domain may be made of a domain: the last of them is the type, the outermost type modifier,
+     * default and collation hold, and NOT NULL of each. */
     static const char sql[] =
-        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),"
-        " CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END,"
-        " CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END,"
-        " a.attnotnull OR t.typnotnull,"
-        " a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, a.attgenerated <> ''"
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), b.type, b.typmod,"
+        " a.attnotnull OR b.not_null,"
+        " a.atthasdef OR a.attidentity <> '' OR b.has_default,"
+        " a.attgenerated <> '', NOT coalesce(o.collisdeterministic, true), a.attidentity = 'a'"
         " FROM pg_catalog.pg_class c"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid"
-        " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+        " LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation"
+        " CROSS JOIN LATERAL (WITH RECURSIVE chain AS ("
+        "  SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault,"
+        "  a.atttypmod AS typmod, 1 AS depth FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid"
+        "  UNION ALL SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull,"
+        "  t.typdefault, CASE WHEN h.typmod < 0 THEN h.typtypmod ELSE h.typmod END, h.depth + 1"
+        "  FROM chain h JOIN pg_catalog.pg_type t ON h.typtype = 'd' AND t.oid = h.typbasetype)"
+        "  SELECT (pg_catalog.array_agg(oid ORDER BY depth DESC))[1] AS type,"
+        "  (pg_catalog.array_agg(typmod ORDER BY depth DESC))[1] AS typmod,"
+        "  pg_catalog.bool_or(typnotnull) AS not_null,"
+        "  pg_catalog.bool_or(typdefault IS NOT NULL) AS has_default FROM chain) b"
         " WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped"
         " ORDER BY a.attnum";
     const char *const params[] = { d->schema, name };
@@ -142,6 +158,8 @@ static enum tr_rc read_columns(const struct tr_ctx *cx, struct pg_dest *d, const
         c->not_null = is_true(r, i, 4);
         c->has_default = is_true(r, i, 5);
         c->generated = is_true(r, i, 6);
+        c->folds = is_true(r, i, 7);
+        c->always = is_true(r, i, 8);
     }
     *ret = columns;
     *ret_n = (size_t)n;
@@ -198,12 +216,18 @@ static enum tr_rc prepare_ledger(const struct tr_ctx *cx, struct pg_dest *d, boo
         return check_ledger(cx, d, &rel, err);
     if (!may_create)
         return fail_create(d, PG_LEDGER, err);
+    rc = pg_name_free(cx, d, PG_LEDGER, err);
+    if (rc != TR_OK)
+        return rc;
     tr_buf_init(&sql, SQL_BYTES);
     tr_buf_printf(&sql, "CREATE TABLE %s (%s)", d->ledger_sql, pg_ledger_columns);
     rc = run_text(cx, d, &sql, ret_class, err);
     tr_buf_fini(&sql);
     if (rc != TR_OK)
         return tr_wrap(err, "create the ledger %s", d->ledger_sql);
+    rc = pg_name_share_ledger(cx, d, err);
+    if (rc != TR_OK)
+        return rc;
     if (notices != NULL)
         notices->notice(notices, "ledger created: " PG_LEDGER);
     return TR_OK;
@@ -254,6 +278,26 @@ static enum tr_rc create_table(const struct tr_ctx *cx, struct pg_dest *d,
     return TR_OK;
 }
 
+/* What the server would say only at the first row. */
+static enum tr_rc check_writable(struct pg_dest *d, const struct tr_projection *p,
+                                 const struct relation *rel, struct tr_err *err)
+{
+    if (!rel->may_insert)
+        return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                       "GRANT INSERT ON <schema>.<table> TO <user>",
+                       "user %s may not insert into %s", PQuser(d->conn), d->table_sql);
+    if (rel->filters_rows && !p->schema->is_mutable)
+        return tr_fail(err, TR_REFUSED, "postgres.not_supported",
+                       "let the user own the table, or ALTER ROLE <user> BYPASSRLS",
+                       "row-level security holds for user %s on %s: COPY cannot write there",
+                       PQuser(d->conn), d->table_sql);
+    if (rel->has_rules && p->schema->is_mutable)
+        return tr_fail(err, TR_REFUSED, "postgres.not_supported",
+                       "drop the rules of the table, or use another table",
+                       "%s has rules: rows cannot be updated by key there", d->table_sql);
+    return TR_OK;
+}
+
 static enum tr_rc prepare_table(const struct tr_ctx *cx, struct pg_dest *d,
                                 const struct tr_projection *p, bool may_create, struct pg_fit *ret,
                                 struct tr_notice_sink *notices, struct pg_class *ret_class,
@@ -268,15 +312,14 @@ static enum tr_rc prepare_table(const struct tr_ctx *cx, struct pg_dest *d,
         return rc;
     if (!rel.exists && !may_create)
         return fail_create(d, d->table, err);
-    if (rel.exists && !rel.may_insert)
-        return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
-                       "GRANT INSERT ON <schema>.<table> TO <user>",
-                       "user %s may not insert into %s", PQuser(d->conn), d->table_sql);
-    if (!rel.exists) {
+    if (rel.exists)
+        rc = check_writable(d, p, &rel, err);
+    else
+        rc = pg_name_free(cx, d, d->table, err);
+    if (rc == TR_OK && !rel.exists)
         rc = create_table(cx, d, p, notices, ret_class, err);
-        if (rc != TR_OK)
-            return rc;
-    }
+    if (rc != TR_OK)
+        return rc;
     rc = read_columns(cx, d, d->table, &columns, &n, err);
     if (rc == TR_OK)
         rc = pg_fit(p, columns, n, ret, notices, err);
@@ -326,7 +369,9 @@ enum tr_rc pg_table_prepare(const struct tr_ctx *cx, struct pg_dest *d,
     bool may_create = false;
 
     *ret_class = (struct pg_class){ .rc = TR_INTERNAL };
-    enum tr_rc rc = read_schema(cx, d, &may_create, err);
+    enum tr_rc rc = pg_name_check(p, err);
+    if (rc == TR_OK)
+        rc = read_schema(cx, d, &may_create, err);
     if (rc == TR_OK)
         rc = lock_schema(cx, d, err);
     if (rc == TR_OK)
@@ -389,14 +434,8 @@ static enum tr_rc keep_projection(struct pg_dest *d, const struct tr_projection 
 {
     size_t bytes = 0;
 
-    for (size_t i = 0; i < p->n; i++) {
-        size_t n = strlen(p->name[i]);
-        if (n == 0 || n > PG_NAME_BYTES)
-            return tr_fail(err, TR_REFUSED, "postgres.column_name",
-                           "give the column a name of 1 to 63 bytes",
-                           "column name %.80s has %zu bytes", p->name[i], n);
-        bytes += n + 1;
-    }
+    for (size_t i = 0; i < p->n; i++)
+        bytes += strlen(p->name[i]) + 1;
     char *names = malloc(bytes + 1);
     if (names == NULL)
         return tr_fail_oom(err);
@@ -436,13 +475,18 @@ enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     struct pg_class class = { .rc = TR_INTERNAL };
 
     d->prepared = false;
-    enum tr_rc rc = keep_projection(d, p, err);
+    enum tr_rc rc = pg_name_check(p, err);
+    if (rc == TR_OK)
+        rc = keep_projection(d, p, err);
     if (rc != TR_OK)
         return rc;
     rc = prepare_once(cx, d, notices, &class, err);
     if (rc != TR_OK &&
         class.about == PG_RACE) /* somebody who does not take our lock: now it is there */
         rc = prepare_once(cx, d, notices, &class, err);
+    if (rc != TR_OK && class.about == PG_RACE) /* it is no table, or it would have been found */
+        rc = tr_fail(err, TR_REFUSED, "postgres.not_a_table", "choose another table_name or schema",
+                     "something of that name is there already: %s", err->cause);
     if (rc == TR_AMBIGUOUS) /* nothing but CREATE: to do it again is safe */
         rc = tr_fail(err, TR_TRANSIENT, "postgres.connection_lost", NULL,
                      "the connection broke while the table was created");
@@ -460,4 +504,49 @@ enum tr_rc pg_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     for (size_t i = 0; i < d->fit.copy.n; i++)
         *ret_used |= (tr_column_mask)1 << d->fit.copy.col[i].column;
     return TR_OK;
+}
+
+/* --- look --- */
+
+static enum tr_rc look_at_table(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *err)
+{
+    struct pg_column *columns = NULL;
+    struct relation rel;
+    size_t n = 0;
+
+    enum tr_rc rc = read_relation(cx, d, d->table, &rel, err);
+    d->absent = rc == TR_OK && !rel.exists;
+    if (rc != TR_OK || d->absent)
+        return rc;
+    if (!rel.may_select)
+        return tr_fail(err, TR_REFUSED, "postgres.permission_denied",
+                       "GRANT SELECT ON <schema>.<table> TO <user>", "user %s may not read %s",
+                       PQuser(d->conn), d->table_sql);
+    rc = read_columns(cx, d, d->table, &columns, &n, err);
+    for (size_t i = 0; i < n; i++) /* nothing is written: what it wants a value in is no matter */
+        columns[i].not_null = false;
+    if (rc == TR_OK)
+        rc = pg_fit(&d->projection, columns, n, &d->fit, NULL, err);
+    free(columns);
+    return rc == TR_OK ? TR_OK : tr_wrap(err, "fit table %s", d->table_sql);
+}
+
+enum tr_rc pg_look(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   struct tr_err *err)
+{
+    struct pg_dest *d = pg_dest_of(dest);
+
+    d->prepared = false;
+    enum tr_rc rc = pg_name_check(p, err);
+    if (rc == TR_OK)
+        rc = keep_projection(d, p, err);
+    if (rc == TR_OK)
+        rc = pg_begin(cx, d, pg_left_ms(cx), err);
+    if (rc != TR_OK)
+        return rc;
+    rc = pg_table_schema(cx, d, err);
+    if (rc == TR_OK)
+        rc = look_at_table(cx, d, err);
+    pg_reset(d);
+    return rc;
 }

@@ -61,7 +61,7 @@ static enum tr_rc write_row(const struct tr_ctx *cx, struct pg_dest *d, const st
                             struct tr_err *err)
 {
     struct tr_key key = { .installation = tr_random_uuid4() };
-    struct pg_load l = { .d = d };
+    struct pg_load l = { .d = d, .copied = 1 };
     struct pg_class class;
     bool staged = fit->copy.schema->is_mutable;
 

@@ -146,9 +146,73 @@ static void bad_rows_cost_a_small_multiple_of_the_chunk(void **state)
     }
 }
 
+/* begin() may take a second and a half; the COPY that it opens may take longer, as long as it gets
+ * on.
+ */
+static void a_copy_may_take_longer_than_a_call(void **state)
+{
+    struct loader *l = loader_new(server_fresh());
+    struct rows *r = rows_new(100, 1, 100), *more = rows_new(100, 2, 100);
+    struct tr_load_spec spec = { .key = rows_key(), .owner = rows_owner };
+    struct tr_ctx cx = loader_time(1500);
+    struct tr_load *load = NULL;
+
+    (void)state;
+    must(loader_prepare(l, NULL), l);
+    cx = loader_time(1500);
+    must(l->dest->ops->begin(&cx, l->dest, &spec, &load, &l->err), l);
+    cx = loader_time(1500);
+    must(load->ops->write(&cx, load, &r->batch, &l->err), l);
+    server_do("SELECT pg_sleep(2)");
+    cx = loader_time(1500);
+    must(load->ops->write(&cx, load, &more->batch, &l->err), l);
+    cx = loader_time(5000);
+    must(load->ops->commit(&cx, load, &l->receipt, &l->err), l);
+    assert_int_equal(server_number("SELECT count(*) FROM %S.events"), 200);
+    loader_free(l);
+    rows_free(more);
+    rows_free(r);
+}
+
+/* What the server does at the end of the statement takes too long for so many rows: they are asked
+ * for in smaller chunks, not again and again as they were. */
+static void a_chunk_that_takes_too_long_is_too_wide(void **state)
+{
+    struct loader *l = loader_new(server_fresh());
+    struct rows *r = rows_new(100, 1, 100);
+    struct tr_key key = rows_key();
+    struct tr_load *load = NULL;
+
+    (void)state;
+    server_do("CREATE TABLE %S.events (uuid text, event text);"
+              "CREATE FUNCTION %S.slow() RETURNS trigger LANGUAGE plpgsql AS"
+              " $f$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $f$;"
+              "CREATE TRIGGER s AFTER INSERT ON %S.events FOR EACH ROW EXECUTE FUNCTION %S.slow();"
+              "GRANT INSERT ON %S.events TO %U");
+    must(loader_prepare(l, NULL), l);
+    must(loader_begin(l, &key, false, &load), l);
+    struct tr_ctx cx = loader_time(5000);
+    must(load->ops->write(&cx, load, &r->batch, &l->err), l);
+    cx = loader_time(500);
+    assert_int_equal(load->ops->commit(&cx, load, &l->receipt, &l->err), TR_TRANSIENT);
+    assert_ptr_equal(l->err.id, tr_dest_too_wide);
+    assert_non_null(strstr(l->err.hint, "--chunk-rows"));
+    r->batch.rows = 5;
+    must(loader_begin(l, &key, false, &load), l);
+    cx = loader_time(5000);
+    must(load->ops->write(&cx, load, &r->batch, &l->err), l);
+    cx = loader_time(5000);
+    must(load->ops->commit(&cx, load, &l->receipt, &l->err), l);
+    assert_int_equal(server_number("SELECT count(*) FROM %S.events"), 5);
+    loader_free(l);
+    rows_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_copy_may_take_longer_than_a_call),
+        cmocka_unit_test(a_chunk_that_takes_too_long_is_too_wide),
         cmocka_unit_test(bad_rows_cost_a_small_multiple_of_the_chunk),
     };
     const char *why = server_connect();

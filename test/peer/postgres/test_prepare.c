@@ -48,6 +48,28 @@ static const struct prepare_case {
       "CREATE DOMAIN %S.name AS varchar(50); CREATE TABLE %S.events (uuid uuid, event %S.name);"
       "GRANT INSERT ON %S.events TO %U",
       TR_OK, NULL, "is missing" },
+    { "a domain made of a domain",
+      "CREATE DOMAIN %S.short AS varchar(50); CREATE DOMAIN %S.name AS %S.short;"
+      "CREATE TABLE %S.events (uuid uuid, event %S.name); GRANT INSERT ON %S.events TO %U",
+      TR_OK, NULL, "is missing" },
+    { "a domain made of a domain that does not fit",
+      "CREATE DOMAIN %S.short AS varchar(30); CREATE DOMAIN %S.name AS %S.short;"
+      "CREATE TABLE %S.events (uuid %S.name); GRANT INSERT ON %S.events TO %U",
+      TR_REFUSED, "postgres.column_type", "column uuid of the table is" },
+    { "a domain within a domain that wants a value",
+      "CREATE DOMAIN %S.full AS text NOT NULL; CREATE DOMAIN %S.name AS %S.full;"
+      "CREATE TABLE %S.events (uuid text, more %S.name); GRANT INSERT ON %S.events TO %U",
+      TR_REFUSED, "postgres.column_required", "more" },
+    { "a type of the table's name", "CREATE TYPE %S.events AS ENUM ('a')", TR_REFUSED,
+      "postgres.not_a_table", "is the name of a type" },
+    { "a domain of the table's name", "CREATE DOMAIN %S.events AS text", TR_REFUSED,
+      "postgres.not_a_table", "is the name of a type" },
+    { "a type of the ledger's name", "CREATE TYPE %S.tailrace_ledger AS ENUM ('a')", TR_REFUSED,
+      "postgres.not_a_table", "is the name of a type" },
+    { "row-level security",
+      "CREATE TABLE %S.events (uuid text); ALTER TABLE %S.events ENABLE ROW LEVEL SECURITY;"
+      "GRANT ALL ON %S.events TO %U",
+      TR_REFUSED, "postgres.not_supported", "row-level security" },
     { "a partitioned table",
       "CREATE TABLE %S.events (uuid text, timestamp timestamptz) PARTITION BY RANGE (timestamp);"
       "CREATE TABLE %S.p PARTITION OF %S.events DEFAULT; GRANT INSERT ON %S.events TO %U",
@@ -197,6 +219,94 @@ static void without_a_uuid_column_there_is_no_replacing_and_no_recount(void **st
     rows_free(r);
 }
 
+static void names_that_the_server_cannot_take_are_refused(void **state)
+{
+    static const char *const bad[] = {
+        "ctid", "xmin", "tableoid", "",
+        "a_name_of_64_bytes_which_the_server_would_cut_without_a_word_"
+        "xxx"
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct loader *l = loader_new(server_fresh());
+        struct tr_projection p = rows_projection_of((const char *const[]){ "uuid", "event", NULL });
+        struct tr_ctx cx = loader_time(10000);
+
+        print_message("# %s\n", bad[i]);
+        p.name[1] = bad[i];
+        assert_int_equal(
+            l->dest->ops->prepare(&cx, l->dest, &p, &(tr_column_mask){ 0 }, NULL, &l->err),
+            TR_REFUSED);
+        assert_string_equal(l->err.id, "postgres.column_name");
+        assert_non_null(l->err.hint);
+        l->err = (struct tr_err){ 0 };
+        assert_int_equal(l->dest->ops->test(&cx, l->dest, &p, 3, &l->err), TR_REFUSED);
+        assert_string_equal(l->err.id, "postgres.column_name");
+        loader_free(l);
+    }
+}
+
+/* As verify does it, with a user who may read and nothing else. */
+static void looking_makes_nothing_and_needs_select_alone(void **state)
+{
+    struct loader *l = loader_new(server_fresh());
+    struct rows *r = rows_new(3, 1, 100);
+    struct tr_projection p = rows_projection_of((const char *const[]){ "uuid", "team_id", NULL });
+    struct tr_ctx cx = loader_time(10000);
+    struct tr_recount count = { 0 };
+    char sql[256], text[TR_UUID_TEXT];
+
+    (void)state;
+    server_do("REVOKE CREATE ON SCHEMA %S FROM %U");
+    must(l->dest->ops->look(&cx, l->dest, &p, &l->err), l);
+    must(l->dest->ops->recount(&cx, l->dest, &rows_owner, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid,
+                               3, &count, &l->err),
+         l);
+    assert_int_equal(count.expected, 3);
+    assert_int_equal(count.found, 0);
+    assert_string_equal(server_ask("SELECT count(*) FROM pg_class c JOIN pg_namespace n"
+                                   " ON n.oid = c.relnamespace WHERE n.nspname = '%S'"),
+                        "0");
+
+    tr_uuid_format(&r->batch.col[TR_EVENT_UUID].uuid[1], text);
+    server_do("CREATE TABLE %S.events (uuid text, team_id int, more text NOT NULL)");
+    (void)snprintf(sql, sizeof(sql), "INSERT INTO %%S.events VALUES ('%s', 1, '')", text);
+    server_do(sql);
+    assert_int_equal(l->dest->ops->look(&cx, l->dest, &p, &l->err), TR_REFUSED);
+    assert_string_equal(l->err.id, "postgres.permission_denied");
+    server_do("GRANT SELECT ON %S.events TO %U");
+    must(l->dest->ops->look(&cx, l->dest, &p, &l->err), l);
+    must(l->dest->ops->recount(&cx, l->dest, &rows_owner, NULL, 0, r->batch.col[TR_EVENT_UUID].uuid,
+                               3, &count, &l->err),
+         l);
+    assert_int_equal(count.found, 1);
+    loader_free(l);
+    rows_free(r);
+}
+
+/* The first of two users makes the ledger: the second may use it. PUBLIC may not. */
+static void whoever_may_create_in_the_schema_may_use_the_ledger(void **state)
+{
+    struct loader *l = loader_new(server_fresh());
+
+    (void)state;
+    server_do("CREATE ROLE \"odd %U\"; GRANT USAGE, CREATE ON SCHEMA %S TO \"odd %U\";"
+              "CREATE ROLE looks_%U; GRANT USAGE ON SCHEMA %S TO looks_%U;"
+              "GRANT CREATE ON SCHEMA %S TO PUBLIC");
+    must(loader_prepare(l, NULL), l);
+    assert_string_equal(server_ask("SELECT has_table_privilege('odd %U', '%S.tailrace_ledger', "
+                                   "'SELECT') AND has_table_privilege('odd %U', "
+                                   "'%S.tailrace_ledger', 'INSERT') AND has_table_privilege('odd "
+                                   "%U', '%S.tailrace_ledger', 'UPDATE')"),
+                        "t");
+    assert_string_equal(
+        server_ask("SELECT has_table_privilege('looks_%U', '%S.tailrace_ledger', 'SELECT')"), "f");
+    server_do("DROP OWNED BY \"odd %U\"; DROP ROLE \"odd %U\"; DROP OWNED BY looks_%U;"
+              "DROP ROLE looks_%U");
+    loader_free(l);
+}
+
 enum { CREATORS = 6 };
 
 static void *create(void *arg)
@@ -289,6 +399,25 @@ static void the_test_steps_say_what_is_wrong(void **state)
           " person_version bigint, person_distinct_id_version bigint, created_at timestamptz);"
           "GRANT ALL ON %S.events TO %U",
           3, "postgres.no_primary_key", TR_MODEL_PERSONS },
+        { "a key whose blanks at the end are nothing",
+          "CREATE TABLE %S.events (team_id int, distinct_id char(200), person_id text, properties "
+          "jsonb, person_version bigint, person_distinct_id_version bigint, created_at timestamptz,"
+          " PRIMARY KEY (team_id, distinct_id)); GRANT ALL ON %S.events TO %U",
+          3, "postgres.column_type", TR_MODEL_PERSONS },
+        { "a key whose case is nothing",
+          "CREATE COLLATION %S.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = "
+          "false); CREATE TABLE %S.events (team_id int, distinct_id text COLLATE %S.nocase, "
+          "person_id text, properties jsonb, person_version bigint, person_distinct_id_version "
+          "bigint, created_at timestamptz, PRIMARY KEY (team_id, distinct_id));"
+          "GRANT ALL ON %S.events TO %U",
+          3, "postgres.column_type", TR_MODEL_PERSONS },
+        { "rules, and rows that change",
+          "CREATE TABLE %S.events (team_id int, distinct_id text, person_id text, properties jsonb,"
+          " person_version bigint, person_distinct_id_version bigint, created_at timestamptz,"
+          " PRIMARY KEY (team_id, distinct_id)); CREATE RULE r AS ON INSERT TO %S.events WHERE "
+          "false"
+          " DO INSTEAD NOTHING; GRANT ALL ON %S.events TO %U",
+          3, "postgres.not_supported", TR_MODEL_PERSONS },
         { "a version of a wrong type",
           "CREATE TABLE %S.events (team_id int, distinct_id text, person_id text, properties jsonb,"
           " person_version text, person_distinct_id_version bigint, created_at timestamptz,"
@@ -341,6 +470,9 @@ int main(void)
         cmocka_unit_test(columns_go_under_their_new_names),
         cmocka_unit_test(a_table_with_a_strange_name_works),
         cmocka_unit_test(without_a_uuid_column_there_is_no_replacing_and_no_recount),
+        cmocka_unit_test(names_that_the_server_cannot_take_are_refused),
+        cmocka_unit_test(looking_makes_nothing_and_needs_select_alone),
+        cmocka_unit_test(whoever_may_create_in_the_schema_may_use_the_ledger),
         cmocka_unit_test(many_may_create_at_once),
         cmocka_unit_test(a_table_that_appears_meanwhile_is_taken),
         cmocka_unit_test(the_test_steps_say_what_is_wrong),
