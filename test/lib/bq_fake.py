@@ -31,6 +31,7 @@ LOADS_A_DAY = 1500
 PARTITIONS_A_JOB = 4000
 INSERT_BYTES, INSERT_ROWS = 10_000_000, 50_000
 # A filter on partitions that lets all of them through.
+OWNER = r"(?: AND \(t\.`\w+` = '?(?P<team>\d+)'?(?P<unset> OR t\.`\w+` IS NULL)?\))?"
 FILTER = r"( AND \(t\.`(\w+)` IS NULL OR t\.`\w+` >= (?:'0001-01-01'|-9223372036854775808)\))?"
 NAME = r"`((?:[^`\\]|\\.)*)`"
 # What the service says of a table that streams do not know yet (python-bigquery#1331 and #1396, java-bigquery#2368,
@@ -776,19 +777,26 @@ class BigQueryFake(GoogleStub):
     def parameters(conf):
         return {p["name"]: [v["value"] for v in p["parameterValue"]["arrayValues"]] for p in conf["queryParameters"]}
 
+    @staticmethod
+    def rows_of(table, found):
+        """Those of the project that the statement names."""
+        if found["team"] is None:
+            return table.rows
+        return [r for r in table.rows if str(r.get("team_id")) == found["team"] or (found["unset"] and r.get("team_id") is None)]
+
     def count_uuids(self, sql, conf):
-        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u" + FILTER, sql)
+        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u" + OWNER + FILTER, sql)
         table = self.table_named(found.groups()[:3], "tables.getData")
-        self.check_filter(table, found[6])
+        self.check_filter(table, found[8])
         asked = set(self.parameters(conf)["uuids"])
-        hits = [r[found[4]] for r in table.rows if r.get(found[4]) in asked]
+        hits = [r[found[4]] for r in self.rows_of(table, found) if r.get(found[4]) in asked]
         return [[len(set(hits)), len(hits)]]
 
     def which_uuids(self, sql, conf):
-        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u" + FILTER, sql)
+        found = re.fullmatch(r".* JOIN " + TABLE + r" AS t ON t\." + NAME + " = u" + OWNER + FILTER, sql)
         table = self.table_named(found.groups()[:3], "tables.getData")
-        self.check_filter(table, found[6])
-        there = {r[found[4]] for r in table.rows}
+        self.check_filter(table, found[8])
+        there = {r[found[4]] for r in self.rows_of(table, found)}
         hits = [str(i) for i, u in enumerate(self.parameters(conf)["uuids"]) if u in there]
         return [[",".join(hits) or None]]
 
@@ -842,7 +850,7 @@ class BigQueryFake(GoogleStub):
         if fault:
             fault["times"] -= 1
         for i, row in enumerate(rows):
-            self.streamed[row.get("insertId")] += 1
+            self.streamed[(row.get("insertId") or "")[:36]] += 1
             if len(row.get("insertId") or "") > 128:
                 raise error(400, "invalid", "Insert ID is too long")
             if set(row) - {"insertId", "json"}:

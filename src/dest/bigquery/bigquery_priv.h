@@ -270,7 +270,7 @@ void bq_write_query(struct tr_buf *out, const struct bq_place *p, const char *id
                     const struct bq_label *label, const char *sql);
 
 /* Rows of a stream: what stands before a row's JSON, behind which comes a '}'; and all of them. */
-void bq_write_insert_row(struct tr_buf *out, const struct tr_uuid *uuid);
+void bq_write_insert_row(struct tr_buf *out, const struct tr_uuid *uuid, int32_t project);
 void bq_write_insert(struct tr_buf *out, const struct tr_str *rows, size_t n);
 
 struct bq_new_table {
@@ -611,16 +611,17 @@ void bq_merge_drop(const struct tr_ctx *cx, struct bq_load *l);
 
 /* The statements (pure). @uuids; @p0.. an array for each key, then for each version. */
 void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
-                    const struct bq_fit *fit);
+                    const struct bq_fit *fit, const struct tr_owner *owner);
 void bq_recount_rows_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *table,
                          const struct bq_fit *fit);
 /* GoogleSQL's name of a parameter that is compared with that column. */
 const char *bq_recount_type(const struct bq_fit_column *c);
 /* Which of these events are there: ret[i] for each. At most BQ_INSERT_ROWS. */
 void bq_which_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
-                  const struct bq_fit *fit);
-enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_uuid *uuids,
-                    size_t n, bool *ret, struct tr_err *err) TR_MUST_USE;
+                  const struct bq_fit *fit, const struct tr_owner *owner);
+enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_owner *owner,
+                    const struct tr_uuid *uuids, size_t n, bool *ret,
+                    struct tr_err *err) TR_MUST_USE;
 enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_owner *owner,
                       const struct tr_key *keys, size_t n_keys, const struct tr_uuid *uuids,
                       size_t n, struct tr_recount *ret, struct tr_err *err) TR_MUST_USE;

@@ -81,40 +81,69 @@ static enum tr_rc count_uuids(const struct tr_ctx *cx, struct bq_dest *d, const 
     return TR_OK;
 }
 
+static const struct bq_column *team_column(const struct bq_fit *fit)
+{
+    for (size_t i = 0; i < fit->n; i++)
+        if (fit->col[i].column == TR_EVENT_TEAM_ID)
+            return fit->col[i].to;
+    return NULL;
+}
+
+/* Two projects may have events of one uuid in one table. Rows without a project are from before the
+ * column was there: the owner's, as long as no other project delivers into the place. */
+static void put_owner(struct tr_buf *sql, const struct bq_fit *fit, const struct tr_owner *owner)
+{
+    const struct bq_column *team = team_column(fit);
+    const char *quote = team != NULL && team->type == BQ_STRING ? "'" : "";
+
+    if (team == NULL)
+        return;
+    tr_buf_z(sql, " AND (t.");
+    bq_sql_name(sql, team->name);
+    tr_buf_printf(sql, " = %s%" PRId32 "%s", quote, owner->project, quote);
+    if (!owner->mixed) {
+        tr_buf_z(sql, " OR t.");
+        bq_sql_name(sql, team->name);
+        tr_buf_z(sql, " IS NULL");
+    }
+    tr_buf_ch(sql, ')');
+}
+
 static void put_join(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
-                     const struct bq_fit *fit)
+                     const struct bq_fit *fit, const struct tr_owner *owner)
 {
     tr_buf_z(sql, " JOIN ");
     bq_sql_table(sql, p, p->table);
     tr_buf_z(sql, " AS t ON t.");
     bq_sql_name(sql, fit->col[fit->uuid].to->name);
     tr_buf_z(sql, " = u");
+    put_owner(sql, fit, owner);
     bq_sql_any_partition(sql, t);
 }
 
 void bq_recount_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
-                    const struct bq_fit *fit)
+                    const struct bq_fit *fit, const struct tr_owner *owner)
 {
     tr_buf_z(sql, "SELECT COUNT(DISTINCT u), COUNT(*) FROM UNNEST(@uuids) AS u");
-    put_join(sql, p, t, fit);
+    put_join(sql, p, t, fit, owner);
 }
 
 void bq_which_sql(struct tr_buf *sql, const struct bq_place *p, const struct bq_table *t,
-                  const struct bq_fit *fit)
+                  const struct bq_fit *fit, const struct tr_owner *owner)
 {
     tr_buf_z(sql, "SELECT STRING_AGG(DISTINCT CAST(i AS STRING)) FROM UNNEST(@uuids) AS u WITH "
                   "OFFSET AS i");
-    put_join(sql, p, t, fit);
+    put_join(sql, p, t, fit, owner);
 }
 
-enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_uuid *uuids,
-                    size_t n, bool *ret, struct tr_err *err)
+enum tr_rc bq_which(const struct tr_ctx *cx, struct bq_dest *d, const struct tr_owner *owner,
+                    const struct tr_uuid *uuids, size_t n, bool *ret, struct tr_err *err)
 {
     struct bq_result r;
     struct tr_buf sql;
 
     tr_buf_init(&sql, SQL_BYTES);
-    bq_which_sql(&sql, &d->place, &d->table, &d->fit);
+    bq_which_sql(&sql, &d->place, &d->table, &d->fit, owner);
     write_uuids(d, &sql, uuids, n);
     enum tr_rc rc = sql.failed || d->body.failed ? tr_fail_oom(err) : ask(cx, d, 0, &r, err);
     if (rc == TR_OK)
@@ -131,7 +160,6 @@ enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     struct bq_dest *d = bq_dest_of(dest);
     struct tr_recount count = { .expected = n };
 
-    (void)owner;
     struct tr_buf sql;
     enum tr_rc rc = TR_OK;
 
@@ -141,8 +169,16 @@ enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
         return tr_fail(err, TR_REFUSED, "bigquery.no_uuid_column",
                        "add uuid to the export's columns and to the table",
                        "rows cannot be counted again: the table has no column for uuid");
+    if (owner->mixed && team_column(&d->fit) == NULL)
+        return tr_fail(
+            err, TR_REFUSED, tr_dest_not_own,
+            "add team_id to the table and to the export's columns, or give each project a "
+            "table of its own",
+            "whose rows they are cannot be told: another project delivers into %.100s, and "
+            "the export does not fill team_id there",
+            d->place.table);
     tr_buf_init(&sql, SQL_BYTES);
-    bq_recount_sql(&sql, &d->place, &d->table, &d->fit);
+    bq_recount_sql(&sql, &d->place, &d->table, &d->fit, owner);
     if (sql.failed)
         rc = tr_fail_oom(err);
     for (size_t i = 0; i < n && rc == TR_OK; i += UUIDS_AT_ONCE)

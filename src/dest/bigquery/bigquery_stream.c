@@ -228,7 +228,7 @@ static enum tr_rc find_those_there(struct stream *s, size_t n, struct tr_err *er
     memset(s->there, 0, sizeof(s->there));
     if (!s->asks || n == 0)
         return TR_OK;
-    enum tr_rc rc = bq_which(s->cx, s->d, s->uuids, n, s->there, err);
+    enum tr_rc rc = bq_which(s->cx, s->d, &s->spec.owner, s->uuids, n, s->there, err);
     TR_KILL_POINT("bq.stream_asked");
     if (rc != TR_REFUSED)
         return rc;
@@ -333,7 +333,7 @@ static enum tr_rc write_row(struct stream *s, const struct tr_batch *b, size_t i
     char reason[BQ_REASON];
 
     *h = (struct held){ .at = s->text.n };
-    bq_write_insert_row(&s->text, &b->col[TR_EVENT_UUID].uuid[i]);
+    bq_write_insert_row(&s->text, &b->col[TR_EVENT_UUID].uuid[i], s->spec.owner.project);
     switch (bq_row_add(&s->rows, b, i, &s->text, reason)) {
     case BQ_ROW_TOO_WIDE: /* there is no such limit */
     case BQ_ROW_FULL:

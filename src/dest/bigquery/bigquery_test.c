@@ -219,7 +219,7 @@ static enum tr_rc write_streamed(struct bq_dest *d, struct tr_buf *text, struct 
         return rc;
     rows.streamed = true;
     tr_sample_fill(&sample, d->fit.schema, tr_clock_wall_us());
-    bq_write_insert_row(text, &sample.batch.col[TR_EVENT_UUID].uuid[0]);
+    bq_write_insert_row(text, &sample.batch.col[TR_EVENT_UUID].uuid[0], 0);
     if (bq_row_add(&rows, &sample.batch, 0, text, reason) != BQ_ROW_WROTE)
         rc = tr_fail(err, TR_INTERNAL, "bigquery.test", NULL, "%s", reason);
     tr_buf_ch(text, '}');

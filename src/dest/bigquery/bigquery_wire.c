@@ -135,11 +135,13 @@ void bq_write_query(struct tr_buf *out, const struct bq_place *p, const char *id
 
 /* ---- streams ---- */
 
-void bq_write_insert_row(struct tr_buf *out, const struct tr_uuid *uuid)
+/* Two projects may stream events of one uuid into one table, and BigQuery must keep both. */
+void bq_write_insert_row(struct tr_buf *out, const struct tr_uuid *uuid, int32_t project)
 {
-    tr_buf_z(out, "{\"insertId\":");
-    tr_json_put_uuid(out, uuid);
-    tr_buf_z(out, ",\"json\":");
+    char text[TR_UUID_TEXT];
+
+    tr_uuid_format(uuid, text);
+    tr_buf_printf(out, "{\"insertId\":\"%s-%" PRId32 "\",\"json\":", text, project);
 }
 
 void bq_write_insert(struct tr_buf *out, const struct tr_str *rows, size_t n)

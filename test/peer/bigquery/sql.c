@@ -98,10 +98,10 @@ int main(void)
                 print_merges(s);
             } else {
                 tr_buf_clear(&b);
-                bq_recount_sql(&b, &place, &table, &fit);
+                bq_recount_sql(&b, &place, &table, &fit, &(struct tr_owner){ .project = 1 });
                 print_text("recount", &b);
                 tr_buf_clear(&b);
-                bq_which_sql(&b, &place, &table, &fit);
+                bq_which_sql(&b, &place, &table, &fit, &(struct tr_owner){ .project = 1 });
                 print_text("which", &b);
             }
             (void)printf("}\n");

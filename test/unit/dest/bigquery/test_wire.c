@@ -122,13 +122,13 @@ static void writes_rows_of_a_stream(void **state)
     (void)state;
     memset(&uuid, 0x11, sizeof(uuid));
     tr_buf_init(&row, 1000);
-    bq_write_insert_row(&row, &uuid);
+    bq_write_insert_row(&row, &uuid, 7);
     tr_buf_z(&row, "{\"a\":1}}");
     bq_write_insert(&out, (struct tr_str[]){ tr_buf_view(&row), tr_buf_view(&row) }, 2);
     tr_buf_fini(&row);
     is("{\"kind\":\"bigquery#tableDataInsertAllRequest\",\"skipInvalidRows\":true,\"rows\":["
-       "{\"insertId\":\"11111111-1111-1111-1111-111111111111\",\"json\":{\"a\":1}},"
-       "{\"insertId\":\"11111111-1111-1111-1111-111111111111\",\"json\":{\"a\":1}}]}");
+       "{\"insertId\":\"11111111-1111-1111-1111-111111111111-7\",\"json\":{\"a\":1}},"
+       "{\"insertId\":\"11111111-1111-1111-1111-111111111111-7\",\"json\":{\"a\":1}}]}");
 }
 
 static void writes_a_table(void **state)
