@@ -203,7 +203,7 @@ static bool head_step(struct conn *c, size_t *quota)
     case HTTP_BAD:
         break;
     }
-    return refuse_head(c, 400);
+    return refuse_head(c, x->refused != 0 ? x->refused : 400);
 }
 
 /* ---- the machine ---- */

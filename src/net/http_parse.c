@@ -64,35 +64,7 @@ static int on_headers_complete(http_parser *p)
         x->broken = true;
     p->upgrade = 0; /* never done: what follows is read as HTTP/1.1 (RFC 9110, 7.8) */
     http_parser_pause(p, 1);
-    return x->chunked ? 0 : 1; /* 1: bodies with a length are not the parser's */
-}
-
-static int on_body(http_parser *p, const char *at, size_t n)
-{
-    struct exchange *x = p->data;
-
-    if (x->dropping || x->too_large) {
-        x->conn->dropped += n;
-        return 0;
-    }
-    if (n > x->limit - x->body_n) {
-        x->too_large = true;
-        return 0;
-    }
-    memcpy(x->body + x->body_n, at, n); /* room was made for all of the input before */
-    x->body_n += n;
-    return 0;
-}
-
-static int on_message_complete(http_parser *p)
-{
-    struct exchange *x = p->data;
-
-    if (x->chunked) {
-        x->body_done = true;
-        http_parser_pause(p, 1);
-    }
-    return 0;
+    return 1; /* bodies are not the parser's */
 }
 
 static const http_parser_settings settings = {
@@ -100,8 +72,6 @@ static const http_parser_settings settings = {
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
     .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
 };
 
 /* ---- exchanges ---- */
@@ -274,6 +244,9 @@ enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes)
         if (x->broken)
             return HTTP_BAD;
         x->head_end = x->pos = x->parsed + used + 1; /* the parser stands on the last LF */
+        x->refused = http_head_check((struct tr_str){ x->in, x->head_end });
+        if (x->refused != 0)
+            return HTTP_BAD;
         if (x->head_end > max_header_bytes)
             return HTTP_HEAD_TOO_LONG;
         if (x->chunked && x->cap - x->head_end < HTTP_IN_BYTES / 2 &&
@@ -297,25 +270,6 @@ enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes)
     if (cap > max_header_bytes + HTTP_IN_BYTES)
         cap = max_header_bytes + HTTP_IN_BYTES;
     return grow(x, cap) ? HTTP_MORE : HTTP_NO_ROOM;
-}
-
-bool http_parse_chunks(struct exchange *x)
-{
-    http_parser_pause(&x->parser, 0);
-
-    /* The first time the parser still stands on the LF that ended the head. */
-    size_t from = x->in_chunks ? x->pos : x->pos - 1;
-    x->in_chunks = true;
-    size_t used = http_parser_execute(&x->parser, &settings, x->in + from, x->n - from);
-
-    if (x->body_done) {
-        x->pos = from + used;
-        return true;
-    }
-    if (HTTP_PARSER_ERRNO(&x->parser) != HPE_OK)
-        return false;
-    x->pos = x->n = x->head_end; /* all of it was taken: the room is free again */
-    return true;
 }
 
 struct tr_str tr_http_header_get(const struct tr_http_request *req, const char *name)

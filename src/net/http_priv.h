@@ -107,6 +107,20 @@ struct conn {
     char peer[TR_HTTP_PEER_TEXT];
 };
 
+enum chunk_state {
+    CHUNK_SIZE,
+    CHUNK_BLANK,
+    CHUNK_EXTENSION,
+    CHUNK_SIZE_LF,
+    CHUNK_DATA,
+    CHUNK_DATA_CR,
+    CHUNK_DATA_LF,
+    CHUNK_TRAILER,
+    CHUNK_TRAILER_LINE,
+    CHUNK_TRAILER_LF,
+    CHUNK_END_LF,
+};
+
 /* One request and everything it needs; pooled per loop, so that an idle connection has none. */
 struct exchange {
     struct tr_http_request req; /* first */
@@ -125,8 +139,14 @@ struct exchange {
     bool too_many; /* headers */
     bool head_done, body_done, answered;
     bool broken; /* no telling where the next request would begin */
-    bool keep_alive, chunked, in_chunks, dropping, too_large;
+    int refused; /* the status that its head gets, or 0 */
+    bool keep_alive, chunked, dropping, too_large;
     bool expects; /* the client waits for 100 Continue before it sends the body */
+
+    enum chunk_state chunk_state;
+    int chunk_digits;
+    uint64_t chunk_left; /* bytes of the chunk to come */
+    size_t chunk_over;   /* bytes of extensions and trailers */
 
     size_t limit;  /* body bytes allowed */
     uint64_t left; /* body bytes to come by Content-Length; those in in are not taken off yet */
@@ -221,9 +241,14 @@ void http_exchange_again(struct exchange *x); /* for the next pipelined request 
 void http_exchange_free(struct exchange *x);
 enum http_parsed { HTTP_MORE, HTTP_HEAD_READY, HTTP_BAD, HTTP_HEAD_TOO_LONG, HTTP_NO_ROOM };
 enum http_parsed http_parse_head(struct exchange *x, size_t max_header_bytes);
-/* Feeds in[pos..n) of a chunked body; false: the framing is broken. */
-bool http_parse_chunks(struct exchange *x);
 void http_target(struct tr_str url, struct tr_str *ret_path, struct tr_str *ret_query);
+
+/* http_head.c: a whole head, from its first byte to its last LF. 0, or the status it is refused
+ * with (400, 501, 505). */
+int http_head_check(struct tr_str head);
+
+/* http_chunks.c: feeds in[pos..n) of a chunked body; false: the framing is broken. */
+bool http_parse_chunks(struct exchange *x);
 
 /* http_body.c */
 /* These return true when the connection can be run on. */

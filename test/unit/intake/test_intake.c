@@ -270,8 +270,8 @@ static void ask(int fd, const char *what, const char *lines, const void *body, s
 {
     char head[2048];
 
-    int len = snprintf(head, sizeof(head), "%s HTTP/1.1\r\n%sContent-Length: %zu\r\n\r\n", what,
-                       lines, n);
+    int len = snprintf(head, sizeof(head),
+                       "%s HTTP/1.1\r\nHost: h\r\n%sContent-Length: %zu\r\n\r\n", what, lines, n);
     send_all(fd, head, (size_t)len);
     if (n > 0)
         send_all(fd, body, n);
@@ -632,7 +632,7 @@ static void too_large_is_413_with_cors_and_the_connection_stays(void **state)
 
     fd = dial();
     static const char cut[] =
-        "POST /e/ HTTP/1.1\r\nOrigin: https://x\r\nContent-Length: 9\r\n\r\nabc";
+        "POST /e/ HTTP/1.1\r\nHost: h\r\nOrigin: https://x\r\nContent-Length: 9\r\n\r\nabc";
     send_all(fd, cut, sizeof(cut) - 1);
     hear(fd, &a);
     assert_int_equal(a.status, 408);
@@ -653,8 +653,8 @@ static void large_bodies_share_the_budget_until_they_are_stored(void **state)
     for (int i = 0; i < N; i++) {
         fd[i] = dial();
         char head[200];
-        (void)snprintf(head, sizeof(head), "POST /batch/ HTTP/1.1\r\nContent-Length: %zu\r\n\r\n",
-                       n);
+        (void)snprintf(head, sizeof(head),
+                       "POST /batch/ HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", n);
         send_all(fd[i], head, strlen(head));
         /* What the server does not read yet must not block this thread. */
         int size = 4 << 20;
