@@ -10,8 +10,15 @@
 #include "os/file.h"
 #include "store/store.h"
 
-/* A server that runs holds the lock. Only looked at: nothing in the folder is changed. */
-static int check_unused(const char *folder, int *ret_fd)
+/* A shared lock, when fd is open: refused while a server has it. */
+static bool is_free(int fd)
+{
+    return fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0;
+}
+
+/* A server that runs has locked the folder itself, and the file "lock" in it, which is all that
+ * version 0.1.0 locks. Only looked at: nothing in the folder is changed. */
+static int check_unused(const char *folder, struct tr_dir_lock *ret)
 {
     char path[4096];
     struct stat st;
@@ -24,13 +31,14 @@ static int check_unused(const char *folder, int *ret_fd)
         return CLI_REFUSED;
     }
     (void)snprintf(path, sizeof(path), "%s/lock", folder);
-    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (*ret_fd >= 0 && flock(*ret_fd, LOCK_SH | LOCK_NB) != 0) {
+    ret->dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ret->file = open(path, O_RDONLY | O_CLOEXEC);
+    if (!is_free(ret->dir) || !is_free(ret->file)) {
         (void)fprintf(stderr,
                       "error: %s is in use by a running server\n"
                       "hint: stop it first; GET /api/status/ tells of a running one\n",
                       folder);
-        tr_file_close(ret_fd);
+        tr_file_unlock_dir(ret);
         return CLI_REFUSED;
     }
     return CLI_OK;
@@ -60,7 +68,7 @@ static void print_fields(const json_t *j, int depth)
 static int look(struct cli *c, bool check)
 {
     const char *folder = cli_value(c, "--data");
-    TR_CLEANUP(tr_file_close) int lock = -1;
+    TR_CLEANUP(tr_file_unlock_dir) struct tr_dir_lock lock = { -1, -1 };
     struct tr_buf out;
     struct tr_err err = { 0 };
     char path[4096];

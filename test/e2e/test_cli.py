@@ -160,6 +160,10 @@ def test_store_commands_work_offline_only(server):
     assert server.capture([{"event": "e", "distinct_id": str(i)} for i in range(7)]).status_code == 200
     busy = run(server, "store", "stat", "--data", server.data)
     assert busy.returncode == 1 and "in use" in busy.stderr
+    (server.data / "lock").unlink()
+    for command in ("stat", "check"):
+        busy = run(server, "store", command, "--data", server.data)
+        assert busy.returncode == 1 and "in use" in busy.stderr, "the folder itself is locked"
     assert server.stop() == 0
     env_free = subprocess.run([binary(), "store", "stat", "--data", str(server.data), "--json"], capture_output=True,
                               text=True, timeout=60)
