@@ -17,9 +17,9 @@ struct tr_option {
     const char *name; /* as in the API */
     enum tr_option_type type;
     bool required;
-    bool secret;          /* write-only: sealed at rest, never answered */
-    /* Says what the secrets are shown to: when it changes, kept secrets must be given again. A later
-     * (stronger) choice of a CHOICE is no such change, nor is turning a BOOL off. */
+    bool secret; /* write-only: sealed at rest, never answered */
+    /* Says what the secrets are shown to: when it changes, kept secrets must be given again. A
+     * later (stronger) choice of a CHOICE is no such change, nor is turning a BOOL off. */
     bool shows;
     bool fixed;           /* cannot change after creation */
     bool of_model;        /* an export that does not say it gets the model's name */
