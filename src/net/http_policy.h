@@ -57,4 +57,24 @@ enum tr_address tr_address_of(const struct sockaddr *sa);
  * meant for the metadata server, and for nothing else. */
 const char *tr_egress_refusal(const struct tr_url *url, const struct sockaddr *sa, bool metadata);
 
+/* ---- for clients that are not libcurl ---- */
+
+enum { TR_ADDRESSES = 8, TR_ADDRESS_TEXT = 46 };
+struct tr_addresses {
+    size_t n;
+    char text[TR_ADDRESSES][TR_ADDRESS_TEXT]; /* numeric */
+};
+
+/* Where url's host leads, as far as a connection there may be made: connect to these addresses, not
+ * to the name again. "http.unknown_host" (TR_TRANSIENT); TR_REFUSED "http.egress" when there is
+ * none that may be connected to. Blocks while the name is looked up. */
+TR_MUST_USE enum tr_rc tr_egress_resolve(const struct tr_url *url, struct tr_addresses *ret,
+                                         struct tr_err *err);
+
+/* For tests: another getaddrinfo and freeaddrinfo; NULL: the system's. Not while others resolve. */
+struct addrinfo;
+typedef int tr_resolver(const char *host, const char *port, const struct addrinfo *hints,
+                        struct addrinfo **ret);
+void tr_egress_set_resolver(tr_resolver *resolve, void (*release)(struct addrinfo *));
+
 #endif

@@ -148,6 +148,29 @@ static void copy_line(const char *from, char *cause, size_t cap)
     (void)snprintf(cause, cap, "%.*s", (int)strcspn(from, "\n"), from);
 }
 
+static const char not_postgres[] = "what answers there is no PostgreSQL server";
+
+/* What libpq and the system say of a connection that did not come about. Anything else may be what
+ * some other server has answered: it is not repeated. */
+static const char *const own_words[] = {
+    "timeout",
+    "timed out",
+    "No route to host",
+    "unreachable",
+    "closed the connection",
+    "reset by peer",
+    "No such file or directory",
+    "Permission denied",
+    "could not connect",
+    "could not create socket",
+    "out of memory",
+    "could not send",
+    "could not receive",
+    "SCRAM",
+    "channel binding",
+    "Broken pipe",
+};
+
 /* What libpq itself says when no server has spoken. */
 static const struct {
     const char *contains;
@@ -172,6 +195,9 @@ static const struct {
     { "root certificate file",
       { TR_REFUSED, PG_ELSE, "postgres.tls", "give the certificate authority as ssl_root_cert" } },
     { "invalid response to SSL negotiation",
+      { TR_REFUSED, PG_ELSE, "postgres.protocol",
+        "check that host and port are a PostgreSQL server's" } },
+    { "expected authentication request from server",
       { TR_REFUSED, PG_ELSE, "postgres.protocol",
         "check that host and port are a PostgreSQL server's" } },
     { "no password supplied",
@@ -205,10 +231,16 @@ struct pg_class pg_classify_connect(const char *message, char *cause, size_t cap
             continue;
         while (at > message && at[-1] != '\n')
             at--;
-        copy_line(at, cause, cap);
+        /* libpq repeats a byte of the answer here */
+        bool other = strcmp(connect_rules[i].class.id, "postgres.protocol") == 0;
+        copy_line(other ? not_postgres : at, cause, cap);
         return connect_rules[i].class;
     }
-    copy_line(message, cause, cap);
+    bool own = false;
+    for (size_t i = 0; i < sizeof(own_words) / sizeof(own_words[0]); i++)
+        own = own || strstr(message, own_words[i]) != NULL;
+    copy_line(own ? message : "no connection came about, or what answers is no PostgreSQL server",
+              cause, cap);
     return (struct pg_class){ TR_TRANSIENT, PG_ELSE, "postgres.unreachable",
                               "check host and port, and that the server runs" };
 }

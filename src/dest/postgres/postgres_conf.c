@@ -229,3 +229,49 @@ void pg_conf_params(const struct tr_conf *c, int ca_fd, struct pg_params *ret)
     add(ret, "keepalives_count", "3");
     add(ret, "tcp_user_timeout", "45000");
 }
+
+/* A socket leads to this machine, as its loopback addresses do. */
+static enum tr_rc check_socket(struct tr_err *err)
+{
+    const struct tr_url here = { .tls = true, .host = "localhost" };
+    struct sockaddr_in loopback = { .sin_family = AF_INET };
+
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const char *why =
+        tr_egress_refusal(&here, (const struct sockaddr *)(const void *)&loopback, false);
+    return why == NULL ? TR_OK
+                       : tr_fail(err, TR_REFUSED, "http.egress",
+                                 "the operator of this server decides: see --egress",
+                                 "no connection is made to a Unix socket: %s", why);
+}
+
+enum tr_rc pg_conf_resolve(const struct tr_conf *c, struct pg_params *p, struct tr_err *err)
+{
+    const char *host = tr_conf_text(c, "host");
+    /* Encryption has an option and a check of its own: allow_plaintext. */
+    struct tr_url url = { .tls = true, .port = (uint16_t)tr_conf_int(c, "port") };
+    struct tr_addresses at;
+    size_t hosts = 0;
+    size_t addresses = 0;
+
+    if (is_socket_dir(host))
+        return check_socket(err);
+    if (strlen(host) >= sizeof(url.host))
+        return tr_fail(err, TR_INVALID, "postgres.option", NULL, "host has more than %zu bytes",
+                       sizeof(url.host) - 1);
+    for (size_t i = 0; host[i] != '\0'; i++)
+        url.host[i] = (char)tolower((unsigned char)host[i]);
+    if (tr_egress_resolve(&url, &at, err) != TR_OK)
+        return err == NULL ? TR_REFUSED : err->rc;
+    for (size_t i = 0; i < at.n; i++) {
+        hosts += (size_t)snprintf(p->hosts + hosts, sizeof(p->hosts) - hosts, "%s%s",
+                                  i == 0 ? "" : ",", host);
+        addresses += (size_t)snprintf(p->addresses + addresses, sizeof(p->addresses) - addresses,
+                                      "%s%s", i == 0 ? "" : ",", at.text[i]);
+    }
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->key[i], "host") == 0)
+            p->value[i] = p->hosts;
+    add(p, "hostaddr", p->addresses);
+    return TR_OK;
+}

@@ -94,6 +94,8 @@ enum tr_rc pg_open(const struct tr_ctx *cx, struct pg_dest *d, struct tr_err *er
     if (limit < soon.deadline_us)
         soon.deadline_us = limit;
     pg_conf_params(d->conf, d->ca_fd, &params);
+    if (pg_conf_resolve(d->conf, &params, err) != TR_OK)
+        return tr_wrap(err, "connect to %s", tr_conf_text(d->conf, "host"));
     d->conn = PQconnectStartParams(params.key, params.value, 0);
     if (d->conn == NULL)
         return tr_fail_oom(err);

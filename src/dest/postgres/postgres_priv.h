@@ -23,6 +23,7 @@
 #include "dest/dest.h"
 #include "dest/postgres/postgres.h"
 #include "encode/pgcopy.h"
+#include "net/http_policy.h"
 
 enum {
     PG_NAME_BYTES = 63,       /* of an identifier; the server cuts longer ones in silence */
@@ -127,8 +128,14 @@ struct pg_params {
     const char *key[PG_PARAMS], *value[PG_PARAMS];
     size_t n;
     char scratch[PG_PARAMS_SCRATCH];
+    char hosts[TR_ADDRESSES * TR_URL_HOST]; /* the host, once for each address */
+    char addresses[TR_ADDRESSES * TR_ADDRESS_TEXT];
 };
 void pg_conf_params(const struct tr_conf *c, int ca_fd, struct pg_params *ret);
+/* Has libpq connect to the addresses that the host leads to now, and that the operator allows; the
+ * name stays for the certificate's check. net/http_policy.h has the rule. */
+TR_MUST_USE enum tr_rc pg_conf_resolve(const struct tr_conf *c, struct pg_params *p,
+                                       struct tr_err *err);
 
 /* --- one connection --- */
 

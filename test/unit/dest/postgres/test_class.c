@@ -125,10 +125,19 @@ static void failed_connections_are_classed_by_code_or_words(void **state)
         { "cut while shaking hands", AT "SSL error: unexpected eof while reading\n", TR_TRANSIENT,
           "postgres.tls_broken", AT "SSL error: unexpected eof while reading" },
         { "a web server", AT "received invalid response to SSL negotiation: H\n", TR_REFUSED,
-          "postgres.protocol", AT "received invalid response to SSL negotiation: H" },
-        { "nothing said", "", TR_TRANSIENT, "postgres.unreachable", "" },
+          "postgres.protocol", "what answers there is no PostgreSQL server" },
+        { "a web server without TLS",
+          AT "expected authentication request from server, but received H\n", TR_REFUSED,
+          "postgres.protocol", "what answers there is no PostgreSQL server" },
+        { "an answer that begins as an old server's error", AT "RROR secret words\n", TR_TRANSIENT,
+          "postgres.unreachable",
+          "no connection came about, or what answers is no PostgreSQL server" },
+        { "nothing said", "", TR_TRANSIENT, "postgres.unreachable",
+          "no connection came about, or what answers is no PostgreSQL server" },
         { "no code where one might be", "a:  b:  FATAL", TR_TRANSIENT, "postgres.unreachable",
-          "a:  b:  FATAL" },
+          "no connection came about, or what answers is no PostgreSQL server" },
+        { "silence", AT "server closed the connection unexpectedly\n", TR_TRANSIENT,
+          "postgres.unreachable", AT "server closed the connection unexpectedly" },
     };
 
     (void)state;

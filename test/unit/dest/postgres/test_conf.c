@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <netdb.h>
+
 #include <cmocka.h>
 
 #include "dest/postgres/postgres_priv.h"
@@ -160,6 +162,72 @@ static void libpq_is_told_everything_it_would_look_up(void **state)
     tr_conf_free(c);
 }
 
+/* What the names of the test lead to; nothing is asked outside, nothing is connected to. */
+static int resolve(const char *host, const char *port, const struct addrinfo *hints,
+                   struct addrinfo **ret)
+{
+    struct addrinfo numeric = *hints;
+    const char *lead[2] = { "192.0.2.7", NULL };
+    struct addrinfo **at = ret;
+
+    if (strcmp(host, "metadata.example") == 0)
+        lead[0] = "169.254.169.254";
+    else if (strcmp(host, "mixed.example") == 0)
+        lead[0] = "169.254.0.9", lead[1] = "198.51.100.3";
+    else if (strcmp(host, "private.example") == 0)
+        lead[0] = "10.1.2.3";
+    else if (strcmp(host, "none.example") == 0)
+        return EAI_NONAME;
+    numeric.ai_flags = AI_NUMERICHOST;
+    for (size_t i = 0; i < 2 && lead[i] != NULL; i++) {
+        assert_int_equal(getaddrinfo(lead[i], port, &numeric, at), 0);
+        at = &(*at)->ai_next;
+    }
+    return 0;
+}
+
+static const struct egress_case {
+    const char *host;
+    bool public_only;
+    enum tr_rc want;
+    const char *hosts, *addresses;
+} egress_cases[] = {
+    { "db.example", true, TR_OK, "db.example", "192.0.2.7" },
+    { "metadata.example", false, TR_REFUSED, NULL, NULL },
+    { "mixed.example", false, TR_OK, "mixed.example", "198.51.100.3" },
+    { "private.example", false, TR_OK, "private.example", "10.1.2.3" },
+    { "private.example", true, TR_REFUSED, NULL, NULL },
+    { "none.example", false, TR_TRANSIENT, NULL, NULL },
+    { "/run/postgresql", true, TR_REFUSED, NULL, NULL },
+};
+
+static void the_operator_decides_where_connections_go(void **state)
+{
+    (void)state;
+    tr_egress_set_resolver(resolve, freeaddrinfo);
+    for (size_t i = 0; i < sizeof(egress_cases) / sizeof(egress_cases[0]); i++) {
+        const struct egress_case *e = &egress_cases[i];
+        struct tr_err err = { 0 };
+        struct pg_params p;
+        char text[512];
+
+        print_message("# %s\n", e->host);
+        assert_int_equal(tr_egress_set(e->public_only, NULL, &err), TR_OK);
+        (void)snprintf(text, sizeof(text), "{" BASE ",\"host\":\"%s\"}", e->host);
+        struct tr_conf *c = parse(text);
+        pg_conf_params(c, -1, &p);
+        assert_int_equal(pg_conf_resolve(c, &p, &err), e->want);
+        if (e->want == TR_OK) {
+            assert_string_equal(value_of(&p, "host"), e->hosts);
+            assert_string_equal(value_of(&p, "hostaddr"), e->addresses);
+        } else if (e->want == TR_REFUSED) {
+            assert_string_equal(err.id, "http.egress");
+        }
+        tr_conf_free(c);
+    }
+    tr_egress_set_resolver(NULL, NULL);
+}
+
 static void the_secret_option_is_the_password(void **state)
 {
     (void)state;
@@ -175,6 +243,7 @@ int main(void)
         cmocka_unit_test(combinations_are_taken_or_refused),
         cmocka_unit_test(one_place_has_one_target),
         cmocka_unit_test(libpq_is_told_everything_it_would_look_up),
+        cmocka_unit_test(the_operator_decides_where_connections_go),
         cmocka_unit_test(the_secret_option_is_the_password),
     };
 
