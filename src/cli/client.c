@@ -1,10 +1,12 @@
 /* One call of the API. */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_priv.h"
+#include "net/http_policy.h"
 #include "os/file.h"
 
 enum { MAX_ANSWER = 64 << 20, TIMEOUT_S = 3600 };
@@ -17,27 +19,38 @@ static size_t receive(char *p, size_t size, size_t n, void *arg)
     return b->failed ? 0 : size * n;
 }
 
-/* On this machine: the owner's token in a folder here is for no other server. */
-static bool is_local(const char *server)
+/* The server's address as curl reads it, not as it looks. */
+static enum tr_rc read_server(const struct cli *c, char *url, size_t cap, struct tr_url *ret,
+                              struct tr_err *err)
 {
-    static const char *const hosts[] = { "127.", "localhost", "[::1]" };
-    const char *host = strstr(server, "://");
+    size_t n = strlen(c->server);
 
-    host = host == NULL ? server : host + 3;
-    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        size_t n = strlen(hosts[i]);
-        if (strncmp(host, hosts[i], n) != 0)
-            continue;
-        /* "127.evil.example" and "localhost.evil.example" are elsewhere. */
-        n += strspn(host + n, i == 0 ? "0123456789." : "");
-        if (host[n] == '\0' || host[n] == ':' || host[n] == '/')
-            return true;
-    }
+    while (n > 0 && c->server[n - 1] == '/')
+        n--;
+    if (snprintf(url, cap, "%s%.*s", strstr(c->server, "://") == NULL ? "http://" : "", (int)n,
+                 c->server) >= (int)cap)
+        return tr_fail(err, TR_INVALID, "cli.server", NULL, "the address is too long");
+    return tr_url_parse(url, ret, err);
+}
+
+/* On this machine: the owner's token in a folder here is for no other server, and nothing said to
+ * this one goes through a proxy. curl takes localhost for loopback without asking anybody. */
+static bool is_local(const struct tr_url *server)
+{
+    struct sockaddr_in v4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+
+    if (strcmp(server->host, "localhost") == 0)
+        return true;
+    if (inet_pton(AF_INET, server->host, &v4.sin_addr) == 1)
+        return tr_address_of((const struct sockaddr *)(const void *)&v4) == TR_ADDRESS_LOOPBACK;
+    if (inet_pton(AF_INET6, server->host, &v6.sin6_addr) == 1)
+        return tr_address_of((const struct sockaddr *)(const void *)&v6) == TR_ADDRESS_LOOPBACK;
     return false;
 }
 
 /* The token given, or the owner's where the server's data folder is at hand. */
-static bool find_token(const struct cli *c, char *out, size_t cap)
+static bool find_token(const struct cli *c, bool local, char *out, size_t cap)
 {
     const char *folder = getenv("TAILRACE_DATA");
     char path[4096];
@@ -46,7 +59,7 @@ static bool find_token(const struct cli *c, char *out, size_t cap)
 
     if (c->token != NULL)
         return snprintf(out, cap, "%s", c->token) < (int)cap;
-    if (!is_local(c->server))
+    if (!local)
         return false;
     (void)snprintf(path, sizeof(path), "%s/owner-token",
                    folder == NULL || folder[0] == '\0' ? "tailrace-data" : folder);
@@ -92,17 +105,18 @@ static int refused(const struct cli *c, long status, const json_t *answer)
 static CURLcode perform(CURL *curl, const struct cli *c, const char *method, const char *path,
                         const char *body, struct tr_buf *out, long *ret_status)
 {
+    char server[4096];
     char url[8192];
     char token[512] = "";
     char header[600];
     struct curl_slist *headers = NULL;
-    size_t n = strlen(c->server);
+    struct tr_url where;
 
-    while (n > 0 && c->server[n - 1] == '/')
-        n--;
-    (void)snprintf(url, sizeof(url), "%s%.*s%s", strstr(c->server, "://") == NULL ? "http://" : "",
-                   (int)n, c->server, path);
-    if (find_token(c, token, sizeof(token))) {
+    if (read_server(c, server, sizeof(server), &where, NULL) != TR_OK)
+        return CURLE_URL_MALFORMAT;
+    bool local = is_local(&where);
+    (void)snprintf(url, sizeof(url), "%s%s", server, path);
+    if (find_token(c, local, token, sizeof(token))) {
         (void)snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
         headers = curl_slist_append(headers, header);
     }
@@ -110,6 +124,8 @@ static CURLcode perform(CURL *curl, const struct cli *c, const char *method, con
     headers = curl_slist_append(headers, "Expect:");
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (local)
+        (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     if (body != NULL)
@@ -147,6 +163,8 @@ int cli_call(const struct cli *c, const char *method, const char *path, const js
         if (rc == CURLE_COULDNT_CONNECT)
             (void)fprintf(stderr, "hint: is `tailrace serve` running there? "
                                   "--server or TAILRACE_SERVER say where it is\n");
+        if (rc == CURLE_URL_MALFORMAT)
+            (void)fprintf(stderr, "hint: write it as http://HOST:PORT, without a user name\n");
         result = CLI_REFUSED;
     } else {
         answer = out.n == 0 ? NULL : json_loadb(out.p, out.n, 0, NULL);

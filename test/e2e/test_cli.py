@@ -2,7 +2,9 @@
 
 import json
 import re
+import socket
 import subprocess
+import threading
 import uuid
 
 import pytest
@@ -108,6 +110,35 @@ def test_the_token_file_is_found(server):
     done = subprocess.run([binary(), "project", "list", "--json"], capture_output=True, text=True, timeout=30,
                           env={"TAILRACE_SERVER": server.url, "TAILRACE_DATA": str(server.data)})
     assert done.returncode == 0, done.stderr
+
+
+def test_the_owners_token_goes_to_no_proxy_and_no_other_host(server):
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        def listen():
+            while True:
+                try:
+                    peer, _ = proxy.accept()
+                except OSError:
+                    return
+                heard.append(peer.recv(65536))
+                peer.close()
+        threading.Thread(target=listen, daemon=True).start()
+        at = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        env = {"TAILRACE_DATA": str(server.data), "PATH": "/usr/bin", "http_proxy": at, "all_proxy": at}
+
+        def status(address):
+            return subprocess.run([binary(), "status", "--server", address], capture_output=True, text=True, timeout=60,
+                                  env=env)
+        for host in ("127.0.0.1", "localhost", "127.1"):
+            done = status(f"http://{host}:{server.port}")
+            assert done.returncode == 0, (host, done.stderr)
+        assert not heard
+        # What only looks like this machine: a user name, a name that begins so.
+        for address in ("http://localhost:x@tailrace.invalid", "localhost:80@tailrace.invalid", "http://127.0.0.1.invalid",
+                        "http://localhost.invalid:8000"):
+            assert status(address).returncode == 1
+    assert not any(server.owner_token.encode() in said for said in heard)
 
 
 def test_backfill_with_wait(server, tmp_path):
