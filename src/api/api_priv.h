@@ -57,7 +57,7 @@ struct api_route {
 
 /* fields.c */
 extern const struct api_fields api_fields_project, api_fields_export, api_fields_new_step,
-    api_fields_step, api_fields_unpause, api_fields_backfill, api_fields_again;
+    api_fields_step, api_fields_unpause, api_fields_backfill;
 extern const char *const api_export_fields[]; /* ends with NULL */
 /* Refuses members that fields does not have, null or not; prefix: where the object stands. */
 TR_MUST_USE enum tr_rc api_only_known(struct api_call *c, const json_t *object, const char *prefix,

@@ -5,8 +5,8 @@
 #include "api/api_priv.h"
 
 #define EXPORT_FIELDS                                                                              \
-    "name", "model", "interval", "timezone", "offset_day", "offset_hour", "start_delay",           \
-        "destination", "paused", "start_at", "end_at", "filters", "columns", "test"
+    "name", "model", "interval", "timezone", "offset_day", "offset_hour", "destination", "paused", \
+        "start_at", "end_at", "filters", "columns", "test"
 
 const char *const api_export_fields[] = { EXPORT_FIELDS, NULL };
 static const char *const new_step[] = { EXPORT_FIELDS, "step", NULL };
@@ -20,7 +20,6 @@ static const char *const export_ignored[] = { "id",
                                               "created_at",
                                               "last_updated_at",
                                               "latest_runs",
-                                              "next_run_at",
                                               "last_paused_at",
                                               "schema",
                                               "organization_id",
@@ -39,7 +38,6 @@ static const char *const project_ignored[] = { "id", "api_token", "created_at", 
 static const char *const step[] = { "step", "destination", NULL };
 static const char *const unpause[] = { "backfill", NULL };
 static const char *const backfill[] = { "start_at", "end_at", "on_delivered", "parallel", NULL };
-static const char *const again[] = { "on_delivered", NULL };
 
 const struct api_fields api_fields_project = { project, project_ignored };
 const struct api_fields api_fields_export = { api_export_fields, export_ignored };
@@ -47,7 +45,6 @@ const struct api_fields api_fields_new_step = { new_step, export_ignored };
 const struct api_fields api_fields_step = { step, NULL };
 const struct api_fields api_fields_unpause = { unpause, NULL };
 const struct api_fields api_fields_backfill = { backfill, NULL };
-const struct api_fields api_fields_again = { again, NULL };
 
 static bool listed(const char *const *list, const char *name)
 {

@@ -55,7 +55,7 @@ const struct api_route api_routes[] = {
       "what old runs came to, by day, newest first: limit", NULL },
     { TR_HTTP_GET, EXPORT "runs/:run/", api_run_show, 0, "one run", NULL },
     { TR_HTTP_POST, EXPORT "runs/:run/retry/", api_run_retry, 0,
-      "start a failed or cancelled run again", &api_fields_again },
+      "start a failed or cancelled run again", NULL },
     { TR_HTTP_POST, EXPORT "runs/:run/cancel/", api_run_cancel, 0, "stop a run", NULL },
     { TR_HTTP_GET, EXPORT "runs/:run/logs/", api_run_logs, 0, "the run's log, newest first: limit",
       NULL },
