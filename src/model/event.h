@@ -68,8 +68,8 @@ void tr_event_settle(char *packed, int32_t project, int64_t timestamp, uint32_t 
 /* In place, for the store's writer: no other field of a packed event ever changes after capture. */
 void tr_event_stamp(char *packed, int64_t inserted_at);
 
-/* XXH3 of event and distinct_id with their lengths: two events of one uuid that differ here are a
- * conflict, not a re-send. */
+/* XXH3 of event and distinct_id with their lengths: two events of one uuid that differ here are
+ * two events, not a re-send. The hash is part of ids (store/commit.c): it never changes. */
 uint64_t tr_event_identity(const struct tr_event *e);
 
 static inline struct tr_str tr_event_span(const struct tr_event *e, struct tr_span s)

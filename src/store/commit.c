@@ -27,8 +27,9 @@ TR_COUNTER(sync_us, "tailrace_store_sync_microseconds_total",
 TR_COUNTER(written_bytes, "tailrace_store_journal_bytes_total", "Bytes written to the journal.");
 
 enum {
-    WINDOW = 32, /* events whose cache lines are fetched together */
-    AHEAD = 8,   /* and how far ahead the head of one is */
+    WINDOW = 32,    /* events whose cache lines are fetched together */
+    AHEAD = 8,      /* and how far ahead the head of one is */
+    MAX_SHARED = 4, /* ids that are tried for an event whose id another one has */
     FREE_ASK_US = 200 * 1000,
     ROOMY_BYTES = 64 << 20, /* free beyond the reserve: the journal may prepare room for itself */
     FULL_RETRY_US = 2 * 1000 * 1000,
@@ -85,13 +86,54 @@ static void look_at(const struct commit *c, const struct tr_group *g, size_t i,
     dedup_prefetch(&c->view, ret->hash);
 }
 
+/* The namespace of ids for events whose own id another event has. Fixed for ever: with another one,
+ * what is sent again after an upgrade would be stored again. */
+static const struct tr_uuid space_of_shared = { { 0x5a, 0x0d, 0x83, 0xe1, 0x2c, 0x6f, 0x4b, 0x97,
+                                                  0x8e, 0x41, 0x09, 0xd6, 0x7b, 0x35, 0xf2,
+                                                  0xac } };
+
+/* Gives the event an id made of project, id, name and distinct id: what stays the same when it is
+ * sent again. (Its time does not: the correction for the client's clock differs each time.) */
+static void make_own_id(const struct commit *c, struct candidate *e)
+{
+    struct tr_event v;
+    struct tr_uuid id;
+    struct {
+        struct tr_uuid shared;
+        uint64_t identity;
+        int32_t project;
+        uint32_t zero;
+    } of = { e->entry.key.uuid, e->entry.identity, e->entry.key.project, 0 };
+
+    tr_uuid_v5(&space_of_shared, &of, sizeof(of), &id);
+    if (tr_event_unpack(e->p, e->size, &v) == 0)
+        abort(); /* it was read before */
+    tr_event_settle(e->p, v.project, v.timestamp, TR_EVENT_SHARED_UUID, &id);
+    e->entry.key.uuid = id;
+    e->hash = dedup_hash_key(&c->s->dedup.limits.hash, &e->entry.key);
+}
+
+/* Looks for the event by its id, and where another event has it by one of its own. Which of two
+ * came first may be forgotten (a run expires) but not swapped: the first keeps the id. */
+static enum tr_rc find_event(struct commit *c, struct candidate *e, bool *ret_found,
+                             struct dedup_entry *ret, struct tr_err *err)
+{
+    for (int id = 0;; id++) {
+        if (dedup_find(&c->view, e->hash, &e->entry.key, ret_found, ret, err) != TR_OK)
+            return err->rc;
+        if (!*ret_found || ret->identity == e->entry.identity || id == MAX_SHARED)
+            return TR_OK;
+        make_own_id(c, e);
+    }
+}
+
 static enum tr_rc take_event(struct commit *c, struct candidate *e, uint32_t *ret_outcome,
                              struct tr_err *err)
 {
     struct dedup_entry before;
     bool found;
 
-    if (dedup_find(&c->view, e->hash, &e->entry.key, &found, &before, err) != TR_OK)
+    if (find_event(c, e, &found, &before, err) != TR_OK)
         return err->rc;
     *ret_outcome = !found                                 ? TR_EVENT_STORED
                    : before.identity == e->entry.identity ? TR_EVENT_DUPLICATE

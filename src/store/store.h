@@ -56,7 +56,7 @@ void tr_store_close(struct tr_store *s);
 enum tr_outcome {
     TR_EVENT_STORED,
     TR_EVENT_DUPLICATE, /* this uuid was stored before, with the same event and distinct_id */
-    TR_EVENT_CONFLICT,  /* this uuid was stored before, as another event: the first copy won */
+    TR_EVENT_CONFLICT,  /* other events have its uuid and all that is made of it: dropped */
 };
 
 struct tr_group_event {

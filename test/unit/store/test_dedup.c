@@ -315,16 +315,16 @@ static void the_store_recognises_events_through_flushes_merges_and_restarts(void
             assert_int_equal(kit_send(&k, again, 3, &err), TR_OK);
             assert_int_equal(again[0].outcome, TR_EVENT_DUPLICATE);
             assert_int_equal(again[1].outcome, TR_EVENT_DUPLICATE);
-            assert_int_equal(again[2].outcome, TR_EVENT_CONFLICT);
+            assert_int_equal(again[2].outcome, restart == 0 ? TR_EVENT_STORED : TR_EVENT_DUPLICATE);
         }
         struct tr_store_status status;
         tr_store_status(k.s, &status);
         assert_true(status.dedup_runs > 0);
-        assert_int_equal(status.dedup_entries, 8000);
+        assert_int_equal(status.dedup_entries, 8016); /* 16 that had another one's uuid */
         kit_close(&k);
         kit_open(&k);
     }
-    assert_int_equal(kit_read_all(&k, 1, NULL, 0), 8000);
+    assert_int_equal(kit_read_all(&k, 1, NULL, 0), 8016);
     kit_fini(&k);
 }
 
