@@ -45,6 +45,8 @@ static const struct app_option {
     { "max-batch-bytes", BYTES, AT(max_batch_bytes), "20MiB", 1024, 1 << 30,
       "a capture request, also after it was inflated" },
     { "max-event-bytes", BYTES, AT(max_event_bytes), "1MiB", 1024, 16 << 20, "one event" },
+    { "max-ai-event-bytes", BYTES, AT(max_ai_event_bytes), "8MiB", 1024, 16 << 20,
+      "one event on the routes for AI events" },
     { "max-api-body-bytes", BYTES, AT(max_api_body_bytes), "1MiB", 1024, 64 << 20,
       "the body of an API request" },
     { "body-budget", BYTES, AT(body_budget), "32MiB", 1 << 20, INT64_C(1) << 40,

@@ -13,7 +13,7 @@ struct app_options {
     int64_t loops, workers, waiting, live_workers, api_workers;
     int64_t max_connections, max_header_bytes, drain_bytes;
     int64_t body_budget, inline_body_bytes, queue_bytes;
-    int64_t max_batch_bytes, max_event_bytes, max_api_body_bytes;
+    int64_t max_batch_bytes, max_event_bytes, max_ai_event_bytes, max_api_body_bytes;
     int64_t hold_us, body_timeout_us, idle_timeout_us, answer_timeout_us, grace_us;
     int64_t dedup_age_us, dedup_events, min_free_bytes, max_clock_jump_us;
     int64_t segment_bytes, seal_bytes, seal_age_us, block_bytes, state_cache_bytes, state_commit_us;

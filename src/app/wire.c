@@ -236,6 +236,7 @@ static enum tr_rc start_faces(struct app *a, struct tr_err *err)
         .max_batch_bytes = (size_t)a->o.max_batch_bytes,
         .max_single_bytes = (size_t)a->o.max_batch_bytes,
         .max_event_bytes = (size_t)a->o.max_event_bytes,
+        .max_ai_event_bytes = (size_t)a->o.max_ai_event_bytes,
         .hold_us = a->o.hold_us,
         .trusted_proxies = a->o.trusted_proxies,
     };

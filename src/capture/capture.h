@@ -29,6 +29,7 @@ struct tr_capture_in {
     size_t max_inflated;      /* limit of a decoded body */
     size_t max_event_bytes;   /* packed bytes of one event; default 1 MB (docs/capture.md) */
     size_t max_depth;         /* JSON nesting allowed */
+    bool ai_only;             /* events whose name does not begin with "$ai_" are refused */
     struct tr_budget *budget; /* decoded bodies are charged here; may be NULL */
 };
 

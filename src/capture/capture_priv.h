@@ -172,7 +172,7 @@ struct tr_refusal {
     const char *id;
     const char *text;
 };
-extern const struct tr_refusal tr_refusal_no_object, tr_refusal_too_large;
+extern const struct tr_refusal tr_refusal_no_object, tr_refusal_too_large, tr_refusal_misrouted;
 
 /* Reads the member value that j stands at; keys nobody knows are scanned and forgotten. */
 TR_MUST_USE enum tr_rc tr_event_read_member(struct tr_capture_scratch *s, struct tr_json *j,

@@ -14,6 +14,10 @@ const struct tr_refusal tr_refusal_no_object = { "capture.bad_event", "is not an
 const struct tr_refusal tr_refusal_too_large = { "capture.too_large",
                                                  "is larger than one event may be" };
 
+const struct tr_refusal tr_refusal_misrouted = {
+    "capture.misrouted_event", "is no AI event: its name does not begin with $ai_"
+};
+
 static bool present(const struct tr_json_value *v)
 {
     return v->raw.p != NULL && v->type != TR_JSON_NULL;
@@ -363,6 +367,10 @@ enum tr_rc tr_event_add(struct tr_capture_scratch *s, const struct tr_capture_in
         (*ret_refusal = event_name(s, r, engage, &e.event)) != NULL ||
         (*ret_refusal = distinct_id(s, r, &e.distinct_id)) != NULL)
         return TR_OK;
+    if (in->ai_only && !tr_str_starts(e.event, TR_STR("$ai_"))) {
+        *ret_refusal = &tr_refusal_misrouted;
+        return TR_OK;
+    }
     cut(&e);
     if (r->properties.raw.n > in->max_event_bytes || r->set.raw.n > in->max_event_bytes ||
         r->set_once.raw.n > in->max_event_bytes) {

@@ -35,7 +35,8 @@ static enum tr_rc refuse(const struct request *q, const struct tr_refusal *why, 
     if (why == &tr_refusal_too_large)
         return tr_fail(err, TR_INVALID, why->id, NULL, "%s is larger than the limit of %zu bytes",
                        name, q->in->max_event_bytes);
-    return tr_fail(err, TR_INVALID, why->id, NULL, "%s %s", name, why->text);
+    const char *hint = why == &tr_refusal_misrouted ? "send other events to /batch/" : NULL;
+    return tr_fail(err, TR_INVALID, why->id, hint, "%s %s", name, why->text);
 }
 
 /* All events of a request must name one project, where the envelope does not. */

@@ -92,7 +92,9 @@ static enum tr_rc add_event(struct request *q, const struct tr_reading *r, struc
     if (tr_event_add(q->s, q->in, r, false, additions, n, q->out, &refusal, err) != TR_OK)
         return err->rc;
     v.refused = refusal != NULL;
-    v.details = refusal != NULL ? refusal->text : NULL;
+    v.details = refusal == NULL                    ? NULL
+                : refusal == &tr_refusal_misrouted ? "misrouted_event"
+                                                   : refusal->text;
     return add_verdict(q, &v, err);
 }
 

@@ -78,7 +78,7 @@ static void charge_rows(struct intake_loop *l, struct intake_group *g, size_t ro
 
 static void answer_by(struct intake_loop *l, struct intake_pending *p, enum tr_route route)
 {
-    p->answer = route == TR_ROUTE_V1   ? INTAKE_ANSWER_V1
+    p->answer = tr_route_is_v1(route)  ? INTAKE_ANSWER_V1
                 : is_beacon(l, p->req) ? INTAKE_ANSWER_BEACON
                                        : INTAKE_ANSWER_JSON;
 }
@@ -152,7 +152,8 @@ bool intake_admit(struct intake_loop *l, const struct intake_waiting *w, enum tr
         .now = w->came_at,
         .random = next_random(l),
         .max_inflated = intake_limit(t, route),
-        .max_event_bytes = t->o.max_event_bytes,
+        .max_event_bytes = tr_route_is_ai(route) ? t->o.max_ai_event_bytes : t->o.max_event_bytes,
+        .ai_only = tr_route_is_ai(route),
         .max_depth = 256,
         .budget = &t->inflated,
     };
@@ -161,7 +162,7 @@ bool intake_admit(struct intake_loop *l, const struct intake_waiting *w, enum tr
     enum tr_rc rc;
 
     intake_refresh_tokens(l);
-    if (route == TR_ROUTE_V1) {
+    if (tr_route_is_v1(route)) {
         in.bearer = bearer(req);
         in.sdk_info = tr_http_header_get(req, "posthog-sdk-info");
         in.request_time = tr_http_header_get(req, "posthog-request-timestamp");

@@ -125,7 +125,7 @@ void tr_intake_too_bad(struct tr_intake *t, const struct tr_http_request *req, i
 {
     struct tr_str token;
     enum tr_route route = tr_route_find(req->path, &token);
-    bool json = route == TR_ROUTE_V1;
+    bool json = tr_route_is_v1(route);
 
     intake_count_answer(status);
     (void)intake_cors(req, false, out);

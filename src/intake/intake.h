@@ -20,7 +20,8 @@ struct tr_intake_options {
     size_t max_single_bytes; /* /e, /i/v0/e, /capture, /track, /engage: 20 MiB (the real server's
                                 newer code has one limit) */
     size_t max_event_bytes;
-    int64_t hold_us; /* how long a full store is waited for: 5 s */
+    size_t max_ai_event_bytes; /* of the routes under /i/v0/ai and /i/v1/ai: 8 MiB */
+    int64_t hold_us;           /* how long a full store is waited for: 5 s */
     /* Comma-separated addresses and prefixes whose X-Forwarded-For is believed. */
     const char *trusted_proxies;
 };

@@ -74,6 +74,15 @@ void intake_other(struct intake_loop *l, struct tr_http_request *req, enum tr_ro
     case TR_ROUTE_SURVEYS:
         json(l, req, TR_STR("{\"surveys\":[]}"));
         break;
+    case TR_ROUTE_EARLY_ACCESS:
+        json(l, req, TR_STR("{\"earlyAccessFeatures\":[]}"));
+        break;
+    case TR_ROUTE_EXPERIMENTS:
+        json(l, req, TR_STR("{\"experiments\":[]}"));
+        break;
+    case TR_ROUTE_TOURS:
+        json(l, req, TR_STR("{\"product_tours\":[]}"));
+        break;
     case TR_ROUTE_DEFINITIONS:
         json(l, req, TR_STR("{\"flags\":[],\"group_type_mapping\":{},\"cohorts\":{}}"));
         break;
@@ -105,6 +114,8 @@ void intake_other(struct intake_loop *l, struct tr_http_request *req, enum tr_ro
     case TR_ROUTE_BATCH:
     case TR_ROUTE_SINGLE:
     case TR_ROUTE_V1:
+    case TR_ROUTE_AI_V1:
+    case TR_ROUTE_AI_BATCH:
     case TR_ROUTES:
         intake_reply_text(l, req, 404, "no such route");
         break;

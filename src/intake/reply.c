@@ -22,12 +22,17 @@ static struct tr_metric by_route[TR_ROUTES]
         BY_ROUTE(TR_ROUTE_BATCH, "batch"),
         BY_ROUTE(TR_ROUTE_SINGLE, "single"),
         BY_ROUTE(TR_ROUTE_V1, "v1"),
+        BY_ROUTE(TR_ROUTE_AI_V1, "ai_v1"),
+        BY_ROUTE(TR_ROUTE_AI_BATCH, "ai_batch"),
         BY_ROUTE(TR_ROUTE_COUNTED, "not_kept"),
         BY_ROUTE(TR_ROUTE_CONFIG, "config"),
         BY_ROUTE(TR_ROUTE_CONFIG_JS, "config_js"),
         BY_ROUTE(TR_ROUTE_FLAGS, "flags"),
         BY_ROUTE(TR_ROUTE_DECIDE, "decide"),
         BY_ROUTE(TR_ROUTE_SURVEYS, "surveys"),
+        BY_ROUTE(TR_ROUTE_EARLY_ACCESS, "early_access_features"),
+        BY_ROUTE(TR_ROUTE_EXPERIMENTS, "web_experiments"),
+        BY_ROUTE(TR_ROUTE_TOURS, "product_tours"),
         BY_ROUTE(TR_ROUTE_DEFINITIONS, "flag_definitions"),
         BY_ROUTE(TR_ROUTE_STATIC, "static"),
         BY_ROUTE(TR_ROUTE_ROOT, "root"),
@@ -117,7 +122,7 @@ void intake_reply_busy(struct intake_loop *l, struct tr_http_request *req, const
 {
     struct tr_str token;
 
-    if (tr_route_find(req->path, &token) == TR_ROUTE_V1) {
+    if (tr_route_is_v1(tr_route_find(req->path, &token))) {
         intake_reply(l, req, 503, "application/json", v1_problem(l, "capture.unavailable", why),
                      retry_header);
         return;
@@ -139,7 +144,7 @@ void intake_reply_refused(struct intake_loop *l, struct tr_http_request *req, en
     size_t n = strlen(text);
     if (err->hint != NULL && n < sizeof(text))
         (void)snprintf(text + n, sizeof(text) - n, " (%s)", err->hint);
-    if (route == TR_ROUTE_V1)
+    if (tr_route_is_v1(route))
         intake_reply(l, req, status_of(id), "application/json", v1_problem(l, id, text), NULL);
     else
         intake_reply_text(l, req, status_of(id), text);

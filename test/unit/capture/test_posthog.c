@@ -439,9 +439,31 @@ static void marks_historical_batches_only(void **state)
     request_fini(&q);
 }
 
+static void an_ai_batch_with_one_other_event_is_refused_whole(void **state)
+{
+    struct request q;
+
+    (void)state;
+    request_init(&q);
+    q.in.ai_only = true;
+    assert_int_equal(request_send(&q, "{\"api_key\":\"phc_one\",\"batch\":["
+                                      "{\"event\":\"$ai_trace\",\"distinct_id\":\"u\"},"
+                                      "{\"event\":\"$ai_metric\",\"distinct_id\":\"u\"}]}"),
+                     TR_OK);
+    assert_int_equal(q.out.events, 2);
+    assert_int_equal(request_send(&q, "{\"api_key\":\"phc_one\",\"batch\":["
+                                      "{\"event\":\"$ai_trace\",\"distinct_id\":\"u\"},"
+                                      "{\"event\":\"ai\",\"distinct_id\":\"u\"}]}"),
+                     TR_INVALID);
+    assert_string_equal(q.err.id, "capture.misrouted_event");
+    assert_non_null(strstr(q.err.cause, "batch[1]"));
+    request_fini(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_ai_batch_with_one_other_event_is_refused_whole),
         cmocka_unit_test(takes_every_shape),
         cmocka_unit_test(counts_what_it_refuses),
         cmocka_unit_test(refuses_whole_requests_with_a_reason),

@@ -71,6 +71,26 @@ static const struct v1_case {
       "{\"$ip\":\"203.0.113.9\"}", "2026-11-21T08:00:00.000000Z" },
 };
 
+static void the_ai_route_takes_ai_events_and_names_the_others(void **state)
+{
+    struct request q;
+
+    (void)state;
+    v1_init(&q);
+    q.in.ai_only = true;
+    static const char body[] =
+        "{\"batch\":[{\"event\":\"$ai_generation\",\"uuid\":\"" ID1 "\",\"distinct_id\":\"u\"},"
+        "{\"event\":\"$pageview\",\"uuid\":\"" ID2 "\",\"distinct_id\":\"u\"}]}";
+    assert_int_equal(send_v1(&q, body, sizeof(body) - 1), TR_OK);
+    assert_int_equal(q.out.events, 1);
+    request_is(request_event(&q, 0).event, "$ai_generation");
+    assert_int_equal(q.out.n_verdicts, 2);
+    assert_false(q.out.verdicts[0].refused);
+    assert_true(q.out.verdicts[1].refused);
+    assert_string_equal(q.out.verdicts[1].details, "misrouted_event");
+    request_fini(&q);
+}
+
 static void reads_events(void **state)
 {
     struct request q;
@@ -231,6 +251,7 @@ static void takes_the_encodings_of_its_sdks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_ai_route_takes_ai_events_and_names_the_others),
         cmocka_unit_test(reads_events),
         cmocka_unit_test(judges_each_event_apart),
         cmocka_unit_test(refuses_requests_with_a_reason),

@@ -171,6 +171,7 @@ static int start(void **state)
                                    .max_batch_bytes = 1 << 20,
                                    .max_single_bytes = 100 << 10,
                                    .max_event_bytes = 50000,
+                                   .max_ai_event_bytes = 400000,
                                    .hold_us = 600000,
                                    .trusted_proxies = "127.0.0.0/8" };
     struct tr_http_options h;
@@ -343,6 +344,22 @@ static const struct answer_case {
       "\"autocapture_opt_out\":false", 0 },
     { "decide", "POST /decide/?v=3", "", "{}", 200, "\"featureFlags\":{}", 0 },
     { "surveys", "GET /api/surveys/?token=phc_one", "", "", 200, "{\"surveys\":[]}", 0 },
+    { "early access features", "GET /api/early_access_features/?token=phc_one", "", "", 200,
+      "{\"earlyAccessFeatures\":[]}", 0 },
+    { "web experiments", "GET /api/web_experiments/?token=phc_one", "", "", 200,
+      "{\"experiments\":[]}", 0 },
+    { "product tours", "GET /api/product_tours/?token=phc_one", "", "", 200,
+      "{\"product_tours\":[]}", 0 },
+    { "traces", "POST /i/v1/traces", "", "anything", 200, "", 0 },
+    { "AI events", "POST /i/v0/ai/batch/", "",
+      "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"$ai_span\",\"distinct_id\":\"d\"}]}", 200,
+      "{\"status\":\"Ok\"}", 1 },
+    { "another event among AI events", "POST /i/v0/ai/batch/", "", one_event, 400, "is no AI event",
+      0 },
+    { "AI events, version 1", "POST /i/v1/ai/events", "Authorization: Bearer phc_one\r\n",
+      "{\"batch\":[{\"event\":\"$ai_span\",\"distinct_id\":\"d\","
+      "\"uuid\":\"01890a5d-ac96-774b-bcce-b302099a8059\"}]}",
+      200, "\"result\":\"ok\"", 1 },
     { "flag definitions", "GET /flags/definitions?token=phc_one", "", "", 200, "\"flags\":[]", 0 },
     { "the library", "GET /static/array.js", "", "", 404, "npm", 0 },
     { "the root", "GET /", "", "", 200, "tailrace", 0 },
@@ -640,6 +657,35 @@ static void too_large_is_413_with_cors_and_the_connection_stays(void **state)
     (void)close(fd);
 }
 
+static void an_ai_event_may_be_larger_than_others(void **state)
+{
+    struct answer a;
+    size_t n = 90000;
+    char *body = malloc(n + 200);
+
+    (void)state;
+    assert_non_null(body);
+    int at = sprintf(body, "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"$ai_generation\","
+                           "\"distinct_id\":\"d\",\"properties\":{\"$ai_input\":\"");
+    memset(body + at, 'x', n);
+    (void)strcpy(body + at + n, "\"}}]}");
+    once(&a, "POST /batch/", "", body);
+    assert_int_equal(a.status, 413);
+    once(&a, "POST /i/v0/ai/batch/", "", body);
+    assert_int_equal(a.status, 200);
+    free(body);
+    n = 450000;
+    body = malloc(n + 200);
+    assert_non_null(body);
+    at = sprintf(body, "{\"api_key\":\"phc_one\",\"batch\":[{\"event\":\"$ai_generation\","
+                       "\"distinct_id\":\"d\",\"properties\":{\"$ai_input\":\"");
+    memset(body + at, 'x', n);
+    (void)strcpy(body + at + n, "\"}}]}");
+    once(&a, "POST /i/v0/ai/batch/", "", body);
+    assert_int_equal(a.status, 413);
+    free(body);
+}
+
 static void large_bodies_share_the_budget_until_they_are_stored(void **state)
 {
     enum { N = 12 };
@@ -805,6 +851,7 @@ int main(void)
         WITH_SERVER(a_full_or_unready_store_is_503_at_once),
         WITH_SERVER(too_large_is_413_with_cors_and_the_connection_stays),
         WITH_SERVER(large_bodies_share_the_budget_until_they_are_stored),
+        WITH_SERVER(an_ai_event_may_be_larger_than_others),
         WITH_SERVER(capture_v1_answers_per_event),
         WITH_SERVER(clients_that_leave_while_they_wait_do_no_harm),
         cmocka_unit_test_setup(stopping_waits_for_what_the_store_has, start),
