@@ -78,6 +78,10 @@ json_t *cli_read_body(const char *path);
 /* YAML (or JSON, which is YAML) as JSON. NULL: why holds the reason. For tests. */
 json_t *cli_yaml(const char *text, size_t n, char *why, size_t cap);
 
+/* key_file.c: destination.config.key_file "@PATH" becomes the file's text, of at most
+ * TR_GOOGLE_KEY_FILE_MAX bytes; anything else stays. false with the reason on stderr. */
+bool cli_read_key_file(json_t *body);
+
 /* out.c */
 enum cli_kind {
     CLI_TEXT,

@@ -54,8 +54,10 @@ static int send_body(struct cli *c, const char *method, const char *id)
     json_t *body = cli_read_body(cli_value(c, "--file"));
     json_t *answer = NULL;
 
-    if (body == NULL)
+    if (body == NULL || !cli_read_key_file(body)) {
+        json_decref(body);
         return CLI_REFUSED;
+    }
     if (cli_given(c, "--test"))
         (void)json_object_set_new(body, "test", json_true());
     int status = cli_export_call(c, method, id, "", body, &answer);

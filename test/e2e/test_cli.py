@@ -8,6 +8,8 @@ import threading
 import uuid
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from harness import binary, file_destination, rows_in, wait_for
 
 YAML = """\
@@ -97,6 +99,60 @@ def test_refusals_exit_1_with_reason_and_hint(server, tmp_path):
     assert done.returncode == 1 and "token" in done.stderr and "hint:" in done.stderr
     done = run(server, "project", "list", "--server", "http://127.0.0.1:1")
     assert done.returncode == 1 and "hint:" in done.stderr
+
+
+BIGQUERY = """\
+name: to the warehouse
+interval: hour
+paused: true
+test: false
+destination:
+  type: BigQuery
+  config:
+    dataset_id: exports
+    key_file: "@{path}"
+"""
+
+
+def key_text():
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    return json.dumps({"type": "service_account", "project_id": "proj-of-the-key", "private_key_id": "k1", "private_key": made,
+                       "client_email": "loader@proj-of-the-key.iam.gserviceaccount.com",
+                       "token_uri": "https://oauth2.googleapis.com/token"}, indent=2) + "\n"
+
+
+def test_a_key_file_is_given_by_its_name(server, tmp_path):
+    key = tmp_path / "key.json"
+    key.write_text(key_text())
+    done = run(server, "export", "create", "-f", "-", "--json", text=BIGQUERY.format(path=key))
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert "PRIVATE KEY" not in done.stdout
+    # Only a server that read the text knows the key file's project.
+    assert "proj-of-the-key" in made["target"]
+    key.write_text(key_text().replace("proj-of-the-key", "proj-two"))
+    body = json.dumps({"destination": {"config": {"key_file": f"@{key}"}}})
+    done = run(server, "export", "update", made["id"], "-f", "-", "--json", text=body)
+    assert done.returncode == 0, done.stderr
+    assert "proj-two" in json.loads(done.stdout)["target"]
+
+
+@pytest.mark.parametrize("content, why", [
+    (None, "no such file"), ("folder", "key.json"), (b"", "empty"), (b"\xff\xfe{}", "UTF-8"), (b"a\0b", "UTF-8"),
+    (b"{" + b" " * 16384, "over 16384 bytes")])
+def test_a_key_file_that_cannot_be_sent(server, tmp_path, content, why):
+    key = tmp_path / "key.json"
+    if content == "folder":
+        key.mkdir()
+    elif content is not None:
+        key.write_bytes(content)
+    done = run(server, "export", "create", "-f", "-", text=BIGQUERY.format(path=key))
+    assert done.returncode == 1 and done.stdout == "", done
+    assert done.stderr.startswith("error: key_file: ") and why in done.stderr, done.stderr
+    done = run(server, "export", "create", "-f", "-", text=BIGQUERY.format(path=""))
+    assert done.returncode == 1 and "names no file" in done.stderr and "hint: " in done.stderr
+    assert server.cli("export", "list", "--json")["results"] == []
 
 
 @pytest.mark.parametrize("args", [["export"], ["export", "nope"], ["export", "create"], ["run", "list"],
