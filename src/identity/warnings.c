@@ -63,8 +63,10 @@ static bool is_uuid(const struct tr_json_value *v)
     char room[ID_RAW_MAX];
     struct tr_uuid id;
 
-    return v->type == TR_JSON_STRING && v->raw.n <= sizeof(room) &&
-           tr_uuid_parse((struct tr_str){ room, tr_json_text_copy(v, room) }, &id);
+    if (v->type != TR_JSON_STRING || v->raw.n > sizeof(room))
+        return false;
+    size_t n = tr_json_text_copy(v, room);
+    return tr_uuid_parse((struct tr_str){ room, n }, &id);
 }
 
 /* A string with more in it than blanks. */
@@ -74,8 +76,10 @@ static bool is_usable(const struct tr_json_value *v)
 
     if (v == NULL || v->type != TR_JSON_STRING)
         return false;
-    return v->raw.n > sizeof(room) ||
-           tr_str_trim((struct tr_str){ room, tr_json_text_copy(v, room) }).n > 0;
+    if (v->raw.n > sizeof(room))
+        return true;
+    size_t n = tr_json_text_copy(v, room);
+    return tr_str_trim((struct tr_str){ room, n }).n > 0;
 }
 
 static uint32_t bit(enum tr_event_warning which, bool on)
