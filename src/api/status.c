@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "api/api_priv.h"
+#include "auth/google.h"
 #include "base/time.h"
 
 static json_t *store_json(struct tr_store *store)
@@ -181,10 +182,11 @@ enum tr_rc api_status(struct api_call *c, struct tr_err *err)
         json_decref(exports);
         return tr_wrap(err, "status");
     }
-    c->answer =
-        json_pack("{s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "version", TR_VERSION, "installation_id",
-                  api_json_uuid(&installation), "organization_id", api_json_uuid(&organization),
-                  "store_epoch", (json_int_t)c->d->epoch, "now", api_json_time(api_now(c)), "store",
-                  store_json(api_options(c->api)->store), "exports", exports);
+    c->answer = json_pack("{s:s, s:o, s:o, s:s?, s:s, s:I, s:o, s:o, s:o}", "version", TR_VERSION,
+                          "installation_id", api_json_uuid(&installation), "organization_id",
+                          api_json_uuid(&organization), "google_identity", tr_google_own_name(),
+                          "google_description", tr_google_owner_text(), "store_epoch",
+                          (json_int_t)c->d->epoch, "now", api_json_time(api_now(c)), "store",
+                          store_json(api_options(c->api)->store), "exports", exports);
     return TR_OK;
 }

@@ -28,6 +28,7 @@ static struct {
     struct tr_google_key key;
     char metadata_host[TR_HTTP_SHORT];
     char organization[TR_UUID_TEXT];
+    char owner_text[sizeof("tailrace:") + TR_UUID_TEXT];
 } own;
 
 /* ---- the process ---- */
@@ -60,8 +61,21 @@ enum tr_rc tr_google_process_set(const char *text, const struct tr_uuid *organiz
     (void)snprintf(own.metadata_host, sizeof(own.metadata_host), "%s",
                    host[0] == '\0' ? METADATA_HOST : host + 1);
     tr_uuid_format(organization, own.organization);
+    (void)snprintf(own.owner_text, sizeof(own.owner_text), "tailrace:%s", own.organization);
     google_cache_clear();
     return TR_OK;
+}
+
+const char *tr_google_own_name(void)
+{
+    if (own.has_key)
+        return own.key.client_email;
+    return own.metadata ? "metadata" : NULL;
+}
+
+const char *tr_google_owner_text(void)
+{
+    return own.owner_text;
 }
 
 /* ---- calls ---- */
@@ -262,6 +276,8 @@ static enum tr_rc give_time(const char *email, enum tr_rc rc, struct tr_err *err
         passes = passes || (err->id != NULL && strcmp(err->id, may_pass[i]) == 0);
     if (rc != TR_REFUSED || !passes)
         return rc;
+    (void)tr_wrap(err, "asked as %s",
+                  own.has_key ? own.key.client_email : "this machine's account");
     int n = google_cache_refused(email, tr_clock_boot_us());
     if (n >= TRIES)
         return rc;

@@ -32,6 +32,13 @@ struct tr_google_identity {
 TR_MUST_USE enum tr_rc tr_google_process_set(const char *own, const struct tr_uuid *organization,
                                              struct tr_err *err);
 
+/* What users may know of it, for the set-up of their accounts: the e-mail of the own identity,
+ * "metadata" where only the metadata server knows it (it is not asked), or NULL for none. Stays
+ * valid until the next tr_google_process_set. */
+const char *tr_google_own_name(void);
+/* "tailrace:<organization>": what tr_google_owner_check looks for. Static. */
+const char *tr_google_owner_text(void);
+
 /* Appends a token to ret_token, which the caller wipes. scope: what it is for. */
 TR_MUST_USE enum tr_rc tr_google_token(const struct tr_ctx *cx, struct tr_http_client *client,
                                        const struct tr_google_identity *who, const char *scope,

@@ -302,6 +302,6 @@ enum tr_rc tr_google_read_owner(int status, struct tr_str body, const char *emai
         return tr_fail(err, TR_REFUSED, "google.not_owner",
                        "put that text into the service account's description in Google Cloud; "
                        "Google may take some minutes to show it",
-                       "the description of %s does not hold tailrace:%s", email, organization);
+                       "tailrace:%s does not stand in the description of %s", organization, email);
     return TR_OK;
 }

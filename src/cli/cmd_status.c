@@ -8,6 +8,8 @@ int cli_status(struct cli *c)
         { "version", "version", CLI_TEXT },
         { "installation", "installation_id", CLI_TEXT },
         { "organization", "organization_id", CLI_TEXT },
+        { "google identity", "google_identity", CLI_TEXT },
+        { "google description", "google_description", CLI_TEXT },
         { "clock", "now", CLI_TIME },
         { "ready", "store.ready", CLI_FLAG },
         { "why", "store.why", CLI_TEXT },
@@ -41,6 +43,9 @@ int cli_status(struct cli *c)
     if (c->json) {
         cli_print_json(answer);
     } else {
+        if (json_is_null(json_object_get(answer, "google_identity")))
+            (void)json_object_set_new(answer, "google_identity",
+                                      json_string("none (serve --google-identity gives one)"));
         cli_fields(stdout, answer, server);
         (void)printf("\n");
         cli_table(stdout, json_object_get(answer, "exports"), exports, "There is no export yet.");

@@ -512,6 +512,37 @@ def impersonating(bigquery):
                                 iam_endpoint=bigquery.fake.url)
 
 
+def test_status_says_what_the_set_up_needs(make_server, bigquery, operator):
+    server = make_server(*bigquery.args, "--google-identity", str(operator))
+    status = server.api("GET", "/api/status/")
+    assert status["google_identity"] == "tailrace@operator.iam.gserviceaccount.com"
+    assert status["google_description"] == f"tailrace:{status['organization_id']}"
+    assert "PRIVATE" not in json.dumps(status)
+    text = server.cli("status")
+    assert status["google_identity"] in text and status["google_description"] in text
+    # What is copied from there is enough; without it the step says the same two things.
+    body = {"destination": impersonating(bigquery), "interval": "hour"}
+    answer = server.api("POST", f"{EXPORTS}run_test_step_new/", body | {"step": 2})
+    assert answer["status"] == "Failed" and answer["reason"] == "google.not_owner"
+    for what in ("google_identity", "google_description"):
+        assert status[what] in answer["message"], answer
+    bigquery.fake.account.description = status["google_description"]
+    answer = server.api("POST", f"{EXPORTS}run_test_step_new/", body | {"step": 2})
+    assert answer["status"] == "Passed", answer
+    assert server.stop() == 0
+
+
+def test_status_without_an_identity_and_with_the_machines(make_server, bigquery):
+    server = make_server(*bigquery.args)
+    assert server.api("GET", "/api/status/")["google_identity"] is None
+    assert "none (serve --google-identity gives one)" in server.cli("status")
+    assert server.stop() == 0
+    server = make_server(*bigquery.args, "--google-identity", f"metadata:{bigquery.fake.host}")
+    assert server.api("GET", "/api/status/")["google_identity"] == "metadata"
+    assert bigquery.fake.count(".") == 0  # nobody was asked
+    assert server.stop() == 0
+
+
 def test_a_service_account_is_impersonated(make_server, bigquery, operator):
     server = make_server(*bigquery.args, "--google-identity", str(operator))
     organization = server.api("GET", "/api/status/")["organization_id"]
