@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 import uuid
 
 import pytest
@@ -218,6 +219,28 @@ def test_backfill_with_wait(server, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(rows_in(tmp_path / "out")) == 20
     assert server.cli("verify", "--export", export["id"], "--start", start, "--end", end, "--json")["ok"]
+
+
+@pytest.mark.parametrize("how", ["paused", "bounded"])
+def test_once_and_never_again(server, tmp_path, how):
+    """docs/backfills.md: one delivery of what there is, by an export that is paused or has an end."""
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    assert server.capture([{"event": "e", "distinct_id": "d", "uuid": i} for i in ids]).status_code == 200
+    time.sleep(1)
+    bound = {"paused": True} if how == "paused" else {"end_at": server.api("GET", "/api/status/")["now"]}
+    body = json.dumps({"name": "once", "interval": "every 5 seconds", "destination": file_destination(tmp_path / "out")} | bound)
+    done = run(server, "export", "create", "-f", "-", "--json", text=body)
+    assert done.returncode == 0, done.stderr
+    export = json.loads(done.stdout)["id"]
+    done = run(server, "backfill", "create", "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    assert sorted(r["uuid"] for r in rows_in(tmp_path / "out")) == sorted(ids)
+    assert server.capture([{"event": "later", "distinct_id": "d"}]).status_code == 200
+    time.sleep(7)  # longer than an interval: a schedule that ran would have told it
+    assert server.cli("export", "show", export, "--json")["paused"] is (how == "paused")
+    assert sorted(r["uuid"] for r in rows_in(tmp_path / "out")) == sorted(ids)
+    server.cli("export", "delete", export)
+    assert len(rows_in(tmp_path / "out")) == 3
 
 
 def test_a_backfill_that_fails_exits_1(server):
