@@ -113,6 +113,20 @@ def test_rows_are_verified_at_the_table(server, bigquery):
     assert not verdicts["ok"] and "lost_at_target" in {v["verdict"].lower() for v in verdicts["results"]}
 
 
+@pytest.mark.parametrize("model", ["events", "persons"])
+def test_verify_does_not_make_the_table_that_is_gone(server, bigquery, model):
+    """Looking asks for the table, and for no right but to read."""
+    export = export_to(server, bigquery, model=model)
+    send(server, event())
+    deliver(server, export)
+    finish(server, export)
+    bigquery.tables().pop("events")
+    bigquery.fake.used.clear()
+    verdicts = server.cli("verify", "--export", export["id"], "--start", "-2h", "--recount", "--json", expect=1)
+    assert not verdicts["ok"] and verdicts["expected_there"] == 1 and verdicts["found_there"] == 0, verdicts
+    assert "events" not in bigquery.tables() and bigquery.fake.used <= {"tables.get", "datasets.get"}
+
+
 def test_json_columns_hold_what_they_can(server, bigquery):
     export = export_to(server, bigquery, config={"use_json_type": True})
     odd = {"big": 2 ** 70, "small": 1e-5, "text": "\u00e4 \U0001F600", "list": [1, [2]], "price": 54.10}

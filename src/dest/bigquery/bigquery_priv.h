@@ -405,6 +405,7 @@ struct bq_dest {
     struct tr_buf url, body;      /* of the call that is being made */
 
     bool prepared;
+    bool absent;                     /* looked for: there is no table */
     struct tr_projection projection; /* names are copies in names */
     char *names;
     struct bq_table table; /* as it was when prepared; fit points into it */
@@ -477,6 +478,8 @@ TR_MUST_USE enum tr_rc bq_table_columns(const struct bq_dest *d, const struct tr
 enum tr_rc bq_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
                       tr_column_mask *ret_used, struct tr_notice_sink *notices,
                       struct tr_err *err) TR_MUST_USE;
+enum tr_rc bq_look(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   struct tr_err *err) TR_MUST_USE;
 
 /* ---- uploads ---- */
 

@@ -165,6 +165,10 @@ enum tr_rc bq_recount(const struct tr_ctx *cx, struct tr_dest *dest, const struc
 
     (void)keys;
     (void)n_keys;
+    if (d->absent) {
+        *ret = count;
+        return TR_OK;
+    }
     if (d->fit.uuid < 0)
         return tr_fail(err, TR_REFUSED, "bigquery.no_uuid_column",
                        "add uuid to the export's columns and to the table",
@@ -352,6 +356,10 @@ enum tr_rc bq_recount_rows(const struct tr_ctx *cx, struct tr_dest *dest, const 
     struct tr_buf sql;
     enum tr_rc rc = TR_OK;
 
+    if (d->absent) {
+        *ret = count;
+        return TR_OK;
+    }
     tr_buf_init(&sql, SQL_BYTES);
     bq_recount_rows_sql(&sql, &d->place, &d->table, &d->fit);
     if (sql.failed)

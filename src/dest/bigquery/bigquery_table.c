@@ -1,4 +1,4 @@
-/* Prepare: where the dataset is, the table as it is or as it is made. */
+/* Prepare: where the dataset is, the table as it is or as it is made. Look: the table as it is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,6 +232,7 @@ enum tr_rc bq_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     struct bq_dest *d = bq_dest_of(dest);
 
     d->prepared = false;
+    d->absent = false;
     enum tr_rc rc = keep_projection(d, p, err);
     if (rc == TR_OK)
         rc = tr_google_owner_check(cx, d->http, &d->who, err);
@@ -250,4 +251,28 @@ enum tr_rc bq_prepare(const struct tr_ctx *cx, struct tr_dest *dest, const struc
     for (size_t i = 0; i < d->fit.n; i++)
         *ret_used |= (tr_column_mask)1 << d->fit.col[i].column;
     return TR_OK;
+}
+
+/* The table comes first: where the dataset is gone, too, it is as gone. */
+enum tr_rc bq_look(const struct tr_ctx *cx, struct tr_dest *dest, const struct tr_projection *p,
+                   struct tr_err *err)
+{
+    struct bq_dest *d = bq_dest_of(dest);
+    bool found = false;
+
+    d->prepared = false;
+    enum tr_rc rc = keep_projection(d, p, err);
+    if (rc == TR_OK)
+        rc = tr_google_owner_check(cx, d->http, &d->who, err);
+    if (rc != TR_OK)
+        return rc;
+    bq_table_fini(&d->table);
+    rc = bq_table_read(cx, d, d->place.table, &d->table, &found, err);
+    d->absent = rc == TR_OK && !found;
+    if (rc != TR_OK || d->absent)
+        return rc;
+    for (size_t i = 0; i < d->table.n; i++) /* nothing is written: what it wants is no matter */
+        d->table.columns[i].is_required = false;
+    rc = bq_dataset_read(cx, d, err);
+    return rc == TR_OK ? bq_fit(&d->projection, &d->table, &d->fit, NULL, err) : rc;
 }
