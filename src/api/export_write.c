@@ -242,6 +242,8 @@ static enum tr_rc draft_read(struct api_call *c, const json_t *body, const struc
     tr_uuid_format(id, d->about);
     d->body = known_only(body);
     fill_defaults(c, d);
+    if (d->is_new)
+        api_place_settle(c, d->body);
     if (api_place_read(c, d->body, d->about, old_sealed, &d->place, err) != TR_OK ||
         leave_out(d, err) != TR_OK || parse_export(c, body, d, paused, err) != TR_OK)
         return err->rc;
@@ -365,6 +367,9 @@ static enum tr_rc update(struct api_call *c, bool merge, struct tr_err *err)
     body = merge ? json_loadb(row.body.p, row.body.n, 0, NULL) : json_deep_copy(c->body);
     if (body == NULL || (merge && json_object_update_recursive(body, c->body) != 0))
         return tr_fail_oom(err);
+    TR_CLEANUP(api_json_free) json_t *old = json_loadb(row.body.p, row.body.n, 0, NULL);
+    if (!merge)
+        api_place_keep(c, body, old);
     if (draft_read(c, body, &row.id, row.sealed, row.paused, &d, err) != TR_OK ||
         check_fixed(c, &row, &d, err) != TR_OK || guard(c, &row, &d, err) != TR_OK)
         return err->rc;

@@ -153,6 +153,38 @@ void api_place_defaults(const struct api_call *c, json_t *body)
             (void)json_object_set_new(config, o->name, json_string(model_of(body)));
 }
 
+/* The destination's configuration in an export's body, and its adapter; NULL: the body has none. */
+static json_t *config_of(const struct api_call *c, json_t *body, const struct tr_dest_ops **ops)
+{
+    json_t *destination = json_object_get(body, "destination");
+    json_t *config = json_object_get(destination, "config");
+    const char *type = json_string_value(json_object_get(destination, "type"));
+
+    *ops = type == NULL ? NULL : tr_delivery_dest(c->d, type);
+    return *ops != NULL && json_is_object(config) ? config : NULL;
+}
+
+void api_place_settle(const struct api_call *c, json_t *body)
+{
+    const struct tr_dest_ops *ops = NULL;
+    json_t *config = config_of(c, body, &ops);
+
+    if (config != NULL && ops->settle != NULL)
+        ops->settle(config);
+}
+
+void api_place_keep(const struct api_call *c, json_t *body, json_t *old)
+{
+    const struct tr_dest_ops *ops = NULL;
+    json_t *config = config_of(c, body, &ops);
+    json_t *was = config_of(c, old, &ops);
+    json_t *sslmode = json_object_get(was, "sslmode");
+
+    if (config != NULL && was != NULL && ops->settle != NULL && sslmode != NULL &&
+        json_object_get(config, "sslmode") == NULL)
+        (void)json_object_set(config, "sslmode", sslmode);
+}
+
 enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *about,
                           struct tr_str old_sealed, struct api_place *ret, struct tr_err *err)
 {
@@ -393,6 +425,7 @@ enum tr_rc api_test_step_new(struct api_call *c, struct tr_err *err)
     TR_CLEANUP(api_place_fini) struct api_place place = { 0 };
 
     api_place_defaults(c, c->body);
+    api_place_settle(c, c->body);
     if (api_place_read(c, c->body, "", (struct tr_str){ NULL, 0 }, &place, err) != TR_OK)
         return err->rc;
     return run_step(c, &place, err);

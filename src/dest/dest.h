@@ -137,6 +137,9 @@ struct tr_dest_ops {
 
     /* Checks what goes beyond the option table (combinations). May be NULL. */
     TR_MUST_USE enum tr_rc (*validate)(const struct tr_conf *, struct tr_err *);
+    /* Writes into the options of a new export, before anything reads them, what the person left
+     * open and where the default of the option table is for older exports only. May be NULL. */
+    void (*settle)(json_t *config);
     /* The identity of the place, secrets and credentials left out: "postgres://host:5432/db/schema/
      * table". Two configurations that lead to one place give one text. */
     void (*target)(const struct tr_conf *, struct tr_buf *out);

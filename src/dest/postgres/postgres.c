@@ -110,6 +110,7 @@ const struct tr_dest_ops tr_dest_postgres_ops = {
     .tests = pg_tests,
     .defaults = { events, tr_default_persons, tr_default_sessions, tr_default_groups },
     .validate = pg_conf_validate,
+    .settle = pg_conf_settle,
     .target = pg_conf_target,
     .open = pg_open_dest,
     .test = pg_test,

@@ -179,7 +179,8 @@ static const struct {
     { "certificate verify failed",
       { TR_REFUSED, PG_ELSE, "postgres.tls",
         "give the authority that signed the server's certificate as "
-        "ssl_root_cert, or use sslmode require" } },
+        "ssl_root_cert, or set sslmode require (has_self_signed_cert: true "
+        "does the same where sslmode is not given)" } },
     { "does not match host name",
       { TR_REFUSED, PG_ELSE, "postgres.tls",
         "use the host name that the certificate was made for, or sslmode "

@@ -166,6 +166,24 @@ enum tr_rc pg_conf_validate(const struct tr_conf *c, struct tr_err *err)
     return TR_OK;
 }
 
+static bool says_true(const json_t *v)
+{
+    return json_is_true(v) || (json_is_string(v) && strcmp(json_string_value(v), "true") == 0);
+}
+
+void pg_conf_settle(json_t *config)
+{
+    const char *host = json_string_value(json_object_get(config, "host"));
+    const json_t *given = json_object_get(config, "sslmode");
+    bool unchecked =
+        says_true(json_object_get(config, "has_self_signed_cert")) ||
+        (host != NULL && is_local(host) && json_object_get(config, "ssl_root_cert") == NULL);
+
+    if (given == NULL || json_is_null(given))
+        (void)json_object_set_new(config, "sslmode",
+                                  json_string(unchecked ? "require" : "verify-full"));
+}
+
 void pg_conf_target(const struct tr_conf *c, struct tr_buf *out)
 {
     const char *host = tr_conf_text(c, "host");

@@ -119,6 +119,10 @@ struct pg_dest *pg_dest_of(struct tr_dest *d);
 /* --- configuration --- */
 
 extern const struct tr_option pg_options[];
+/* A new export without sslmode checks the server's certificate, unless the server is on this
+ * machine or has_self_signed_cert says not to. The table's default, require, is for exports of
+ * 0.1.0. */
+void pg_conf_settle(json_t *config);
 enum tr_rc pg_conf_validate(const struct tr_conf *c, struct tr_err *err) TR_MUST_USE;
 void pg_conf_target(const struct tr_conf *c, struct tr_buf *out);
 

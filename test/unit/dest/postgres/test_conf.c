@@ -90,6 +90,44 @@ static void combinations_are_taken_or_refused(void **state)
     }
 }
 
+static void a_new_export_checks_who_the_server_is(void **state)
+{
+    static const struct {
+        const char *json, *want;
+    } cases[] = {
+        { "{\"host\":\"db.example.com\"}", "verify-full" },
+        { "{\"host\":\"db.example.com\",\"sslmode\":null}", "verify-full" },
+        { "{\"host\":\"db.example.com\",\"has_self_signed_cert\":false}", "verify-full" },
+        { "{\"host\":\"db.example.com\",\"has_self_signed_cert\":true}", "require" },
+        { "{\"host\":\"db.example.com\",\"has_self_signed_cert\":\"true\"}", "require" },
+        { "{\"host\":\"127.0.0.1\"}", "require" },
+        { "{\"host\":\"/run/postgresql\"}", "require" },
+        { "{\"host\":\"localhost\",\"ssl_root_cert\":\"pem\"}", "verify-full" },
+        { "{\"host\":\"db.example.com\",\"sslmode\":\"require\"}", "require" },
+        { "{\"host\":\"127.0.0.1\",\"sslmode\":\"verify-ca\"}", "verify-ca" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *config = json_loads(cases[i].json, 0, NULL);
+
+        assert_non_null(config);
+        pg_conf_settle(config);
+        assert_string_equal(json_string_value(json_object_get(config, "sslmode")), cases[i].want);
+        json_decref(config);
+    }
+}
+
+/* Exports of 0.1.0 keep what their stored configuration meant. */
+static void a_stored_configuration_without_sslmode_means_require(void **state)
+{
+    struct tr_conf *c = parse("{" BASE ",\"host\":\"db.example.com\"}");
+
+    (void)state;
+    assert_string_equal(tr_conf_text(c, "sslmode"), "require");
+    tr_conf_free(c);
+}
+
 static void one_place_has_one_target(void **state)
 {
     static const struct {
@@ -241,6 +279,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(combinations_are_taken_or_refused),
+        cmocka_unit_test(a_new_export_checks_who_the_server_is),
+        cmocka_unit_test(a_stored_configuration_without_sslmode_means_require),
         cmocka_unit_test(one_place_has_one_target),
         cmocka_unit_test(libpq_is_told_everything_it_would_look_up),
         cmocka_unit_test(the_operator_decides_where_connections_go),
