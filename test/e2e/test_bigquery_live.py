@@ -314,3 +314,8 @@ def test_what_was_streamed_is_verified_and_copies_are_found(server, bigquery):
     bigquery.tables()["events"].rows.append(bigquery.rows()[3])
     verdicts = server.cli(*args, expect=1)
     assert "copies_at_target" in {v["verdict"].lower() for v in verdicts["results"]}, verdicts
+    bigquery.tables().pop("events")
+    bigquery.fake.used.clear()
+    verdicts = server.cli(*args, expect=1)  # looking makes nothing
+    assert not verdicts["ok"] and sum(v["found_there"] or 0 for v in verdicts["results"]) == 0, verdicts
+    assert "events" not in bigquery.tables() and bigquery.fake.used <= {"tables.get", "datasets.get"}
