@@ -126,6 +126,8 @@ static enum tr_rc open_folder(struct app *a, struct tr_err *err)
         return err->rc;
     if (app_check_folder(a, err) != TR_OK)
         return tr_wrap(err, "data folder");
+    if (tr_dest_file_keep_out(a->o.data, err) != TR_OK)
+        return tr_wrap(err, "data folder");
     (void)snprintf(path, sizeof(path), "%s/meta.db", a->o.data);
     if (tr_meta_sqlite_open(path, &a->meta, err) != TR_OK)
         return tr_wrap(err, "metadata");

@@ -26,7 +26,7 @@ static enum tr_rc file_open(const struct tr_ctx *cx, const struct tr_conf *conf,
     enum tr_rc rc = file_may_go_on(cx, err);
 
     if (rc == TR_OK)
-        rc = file_validate(conf, err);
+        rc = file_check_options(conf, err);
     if (rc != TR_OK)
         return rc;
     struct file_dest *d = calloc(1, sizeof(*d));
@@ -38,6 +38,9 @@ static enum tr_rc file_open(const struct tr_ctx *cx, const struct tr_conf *conf,
         free(d);
         return tr_fail(err, TR_INTERNAL, "file.option", NULL, "options were not checked");
     }
+    const char *marker = tr_conf_text(conf, "marker");
+    if (marker != NULL)
+        memcpy(d->marker, marker, strlen(marker) + 1);
     *ret = &d->base;
     return TR_OK;
 }
@@ -80,6 +83,8 @@ static enum tr_rc file_prepare(const struct tr_ctx *cx, struct tr_dest *dest,
 
     if (rc == TR_OK)
         rc = copy_projection(d, p, err);
+    if (rc == TR_OK)
+        rc = file_check_marker(d, err);
     if (rc == TR_OK)
         rc = file_make_folders(d->root, &made, err);
     if (rc != TR_OK)

@@ -14,4 +14,8 @@
 
 extern const struct tr_dest_ops tr_dest_file_ops;
 
+/* validate refuses every path in this folder (the server's data folder, which exists) from now on.
+ * Said once, before any export is made; NULL takes it back. Exports that were made before go on. */
+TR_MUST_USE enum tr_rc tr_dest_file_keep_out(const char *folder, struct tr_err *err);
+
 #endif

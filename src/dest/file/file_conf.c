@@ -20,6 +20,11 @@ const struct tr_option file_options[] = {
       .fallback = "none",
       .choices = TR_COMPRESSION_CHOICES,
       .doc = "Compression of each file" },
+    { .name = "marker",
+      .type = TR_OPT_TEXT,
+      .max = FILE_MARKER_MAX,
+      .doc = "Name of a file in path; while it is not there (no disk is mounted), nothing is "
+             "written" },
     { .name = NULL },
 };
 
@@ -54,8 +59,15 @@ static bool has_control(const char *text)
     return false;
 }
 
-enum tr_rc file_validate(const struct tr_conf *c, struct tr_err *err)
+static bool is_name(const char *text)
 {
+    return strchr(text, '/') == NULL && strcmp(text, ".") != 0 && strcmp(text, "..") != 0 &&
+           !has_control(text);
+}
+
+enum tr_rc file_check_options(const struct tr_conf *c, struct tr_err *err)
+{
+    const char *marker = tr_conf_text(c, "marker");
     const char *path = tr_conf_text(c, "path");
     char clean[FILE_PATH_MAX + 1];
 
@@ -67,7 +79,20 @@ enum tr_rc file_validate(const struct tr_conf *c, struct tr_err *err)
     if (!file_clean_path(path, clean))
         return tr_fail(err, TR_INVALID, "file.option", "give the folder's own path",
                        "path must not hold \"..\"");
+    if (marker != NULL && !is_name(marker))
+        return tr_fail(err, TR_INVALID, "file.option", "give a name alone, as .mounted",
+                       "marker must be the name of a file that lies in path itself");
     return TR_OK;
+}
+
+enum tr_rc file_validate(const struct tr_conf *c, struct tr_err *err)
+{
+    char clean[FILE_PATH_MAX + 1];
+    enum tr_rc rc = file_check_options(c, err);
+
+    if (rc == TR_OK && file_clean_path(tr_conf_text(c, "path"), clean))
+        rc = file_check_outside(clean, err);
+    return rc;
 }
 
 void file_target(const struct tr_conf *c, struct tr_buf *out)

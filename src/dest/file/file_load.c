@@ -101,6 +101,8 @@ enum tr_rc file_begin(const struct tr_ctx *cx, struct tr_dest *dest,
 
     assert(d->prepared);
     enum tr_rc rc = file_may_go_on(cx, err);
+    if (rc == TR_OK)
+        rc = file_check_marker(d, err);
     if (rc != TR_OK)
         return rc;
     struct file_load *l = calloc(1, sizeof(*l));

@@ -214,7 +214,9 @@ enum tr_rc file_finish(const struct tr_ctx *cx, struct tr_dest *dest, const stru
     file_join(folder, name, path);
     file_join(folder, FILE_REPLACES_MARK, mark);
     bool replaces = access(mark, F_OK) == 0;
-    enum tr_rc rc = file_make_folders(folder, NULL, err);
+    enum tr_rc rc = file_check_marker(d, err);
+    if (rc == TR_OK)
+        rc = file_make_folders(folder, NULL, err);
     if (rc == TR_OK)
         rc = file_lock(cx, d, &run->export_id, &lock, err);
     if (rc == TR_OK)
@@ -247,7 +249,9 @@ enum tr_rc file_published(const struct tr_ctx *cx, struct tr_dest *dest, const s
     file_folder(file_dest_of(dest), run, folder);
     file_manifest_name(run->range, name);
     file_join(folder, name, path);
-    enum tr_rc rc = file_manifest_read(path, &manifest, err);
+    enum tr_rc rc = file_check_marker(file_dest_of(dest), err);
+    if (rc == TR_OK)
+        rc = file_manifest_read(path, &manifest, err);
     if (rc != TR_OK)
         return tr_wrap(err, "manifest %s", name);
     *ret = false;

@@ -2,13 +2,15 @@
 #ifndef TR_DEST_FILE_FILE_PRIV_H
 #define TR_DEST_FILE_FILE_PRIV_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "dest/file/file.h"
 #include "encode/compress.h"
 
 enum {
-    FILE_PATH_MAX = 1024, /* bytes of the option */
+    FILE_PATH_MAX = 1024,  /* bytes of the option */
+    FILE_MARKER_MAX = 255, /* bytes of the option */
     FILE_NAME = 128,
     FILE_PATH = 2048, /* bytes of any path made here */
     FILE_SHA256 = 32,
@@ -29,7 +31,8 @@ struct file_written {
 
 struct file_dest {
     struct tr_dest base;
-    char root[FILE_PATH_MAX + 1]; /* the folder, as file_clean_path makes it */
+    char root[FILE_PATH_MAX + 1];     /* the folder, as file_clean_path makes it */
+    char marker[FILE_MARKER_MAX + 1]; /* what must lie in root before anything is written; or "" */
     enum tr_compression compression;
     bool prepared;
     bool cleaned; /* of what dead processes left */
@@ -45,12 +48,23 @@ struct file_dest *file_dest_of(struct tr_dest *d);
 
 extern const struct tr_option file_options[];
 
+/* What the options say; file_validate also looks where path leads. */
+enum tr_rc file_check_options(const struct tr_conf *c, struct tr_err *err);
 enum tr_rc file_validate(const struct tr_conf *c, struct tr_err *err);
 void file_target(const struct tr_conf *c, struct tr_buf *out);
 
 /* An absolute path with single slashes, no "." and none at its end. False when it is not absolute,
  * holds ".." or does not fit. */
 bool file_clean_path(const char *path, char out[FILE_PATH_MAX + 1]);
+
+/* ---- file_guard.c ---- */
+
+/* Cuts an absolute path back to the nearest part that exists. */
+TR_MUST_USE enum tr_rc file_nearest_existing(char *path, struct stat *st, struct tr_err *err);
+/* TR_INVALID, file.data_folder: root, through whatever links, lies in the data folder. */
+TR_MUST_USE enum tr_rc file_check_outside(const char *root, struct tr_err *err);
+/* TR_TRANSIENT, file.no_marker: the marker that the options ask for is not there. */
+TR_MUST_USE enum tr_rc file_check_marker(const struct file_dest *d, struct tr_err *err);
 
 /* ---- file_name.c: pure ---- */
 

@@ -158,6 +158,8 @@ enum tr_rc file_lookup(const struct tr_ctx *cx, struct tr_dest *dest, const stru
     char path[FILE_PATH];
 
     enum tr_rc rc = file_may_go_on(cx, err);
+    if (rc == TR_OK)
+        rc = file_check_marker(d, err);
     if (rc != TR_OK)
         return rc;
     if (!file_find(d, key, path, &c)) {

@@ -92,8 +92,10 @@ enum tr_rc file_recount(const struct tr_ctx *cx, struct tr_dest *dest, const str
     (void)owner; /* the files of these keys are nobody else's */
     const struct file_dest *d = file_dest_of(dest);
     struct recount r = { .uuid_name = uuid_name(d) };
-    enum tr_rc rc = make_wanted(&r, uuids, n, err);
+    enum tr_rc rc = file_check_marker(d, err);
 
+    if (rc == TR_OK)
+        rc = make_wanted(&r, uuids, n, err);
     for (size_t i = 0; i < n_keys && rc == TR_OK; i++)
         rc = count_file(cx, d, &keys[i], &r, err);
     if (rc == TR_OK)

@@ -13,25 +13,13 @@ const struct tr_dest_test file_tests[] = {
     { .name = NULL },
 };
 
-/* Cuts path back to the nearest part that exists. */
-static enum tr_rc nearest_existing(char *path, struct stat *st, struct tr_err *err)
-{
-    while (stat(path, st) != 0) {
-        if (errno != ENOENT)
-            return file_fail(err, errno, "look at", path);
-        char *slash = strrchr(path, '/');
-        slash[slash == path] = '\0';
-    }
-    return TR_OK;
-}
-
 static enum tr_rc find_folder(const char *root, struct tr_err *err)
 {
     char path[FILE_PATH_MAX + 1];
     struct stat st;
 
     memcpy(path, root, strlen(root) + 1);
-    enum tr_rc rc = nearest_existing(path, &st, err);
+    enum tr_rc rc = file_nearest_existing(path, &st, err);
     if (rc != TR_OK)
         return rc;
     if (!S_ISDIR(st.st_mode))
@@ -75,6 +63,9 @@ enum tr_rc file_test(const struct tr_ctx *cx, struct tr_dest *dest, const struct
     enum tr_rc rc = file_may_go_on(cx, err);
 
     (void)p; /* a file takes any columns */
+    if (rc != TR_OK)
+        return rc;
+    rc = file_check_marker(d, err);
     if (rc != TR_OK)
         return rc;
     if (step == 0)

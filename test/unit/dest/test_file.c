@@ -737,6 +737,159 @@ static void testing_a_folder_that_is_not_there_leaves_none(void **state)
     tr_conf_free(c);
 }
 
+static struct tr_conf *configure_marker(const char *path, const char *marker)
+{
+    json_t *j = json_pack("{s:s, s:s}", "path", path, "marker", marker);
+    struct tr_conf *c = NULL;
+    struct tr_err err = { 0 };
+
+    must(tr_conf_parse(tr_dest_file_ops.options, j, &c, &err), &err);
+    json_decref(j);
+    return c;
+}
+
+static void refused_as(enum tr_rc rc, enum tr_rc want, const struct tr_err *err, const char *id)
+{
+    assert_int_equal(rc, want);
+    assert_string_equal(err->id, id);
+    assert_non_null(err->hint);
+}
+
+static void is_empty(const char *path)
+{
+    assert_int_equal(rmdir(path), 0); /* only an empty folder goes */
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void nothing_is_written_without_the_marker(void **state)
+{
+    char mount_point[PATH_BYTES];
+    char disk[PATH_BYTES];
+    char marker[PATH_BYTES];
+    struct tr_projection p = rows_projection_default(tr_dest_file_ops.defaults[TR_MODEL_EVENTS]);
+    struct tr_key key = key_of(0, NINE, NINE + HOUR);
+    struct tr_load_spec spec = { .key = key };
+    struct tr_ctx cx = in_time();
+    struct tr_err err = { 0 };
+    struct tr_dest *d = NULL;
+    struct tr_load *l = NULL;
+    struct tr_receipt receipt;
+    enum tr_chunk_state chunk;
+    bool published;
+
+    (void)state;
+    (void)snprintf(mount_point, sizeof(mount_point), "%.500s/mnt", root);
+    (void)snprintf(disk, sizeof(disk), "%.500s/disk", root);
+    (void)snprintf(marker, sizeof(marker), "%.600s/.mounted", mount_point);
+    assert_int_equal(mkdir(mount_point, 0700), 0);
+    struct tr_conf *c = configure_marker(mount_point, ".mounted");
+
+    must(tr_dest_file_ops.open(&cx, c, &d, &err), &err);
+    refused_as(d->ops->prepare(&cx, d, &p, &(tr_column_mask){ 0 }, NULL, &err), TR_TRANSIENT, &err,
+               "file.no_marker");
+    for (size_t i = 0; d->ops->tests[i].name != NULL; i++)
+        refused_as(d->ops->test(&cx, d, NULL, i, &err), TR_TRANSIENT, &err, "file.no_marker");
+    is_empty(mount_point);
+    write_file(marker, "");
+    for (size_t i = 0; d->ops->tests[i].name != NULL; i++)
+        must(d->ops->test(&cx, d, NULL, i, &err), &err);
+    d->ops->close(d);
+    d = open_with(c);
+    receipt = deliver(d, key, ROWS, false);
+
+    /* The disk goes away in the middle of the run, and comes back. */
+    assert_int_equal(rename(mount_point, disk), 0);
+    assert_int_equal(mkdir(mount_point, 0700), 0);
+    refused_as(d->ops->begin(&cx, d, &spec, &l, &err), TR_TRANSIENT, &err, "file.no_marker");
+    refused_as(d->ops->lookup(&cx, d, &key, &chunk, &receipt, &err), TR_TRANSIENT, &err,
+               "file.no_marker");
+    refused_as(d->ops->published(&cx, d, &key, &key, &published, &err), TR_TRANSIENT, &err,
+               "file.no_marker");
+    refused_as(finish(d, key, &key, &receipt, 1, &err), TR_TRANSIENT, &err, "file.no_marker");
+    is_empty(mount_point);
+    assert_int_equal(rmdir(mount_point), 0);
+    assert_int_equal(rename(disk, mount_point), 0);
+    assert_int_equal(ask(d, key, &receipt), TR_CHUNK_PRESENT);
+    must(finish(d, key, &key, &receipt, 1, &err), &err);
+    d->ops->close(d);
+    tr_conf_free(c);
+}
+
+static void a_marker_is_the_name_of_a_file(void **state)
+{
+    static const char *const wrong[] = { "..", ".", "a/b", "/etc/passwd", "../x", "a\nb" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct tr_conf *c = configure_marker(root, wrong[i]);
+        struct tr_err err = { 0 };
+        refused_as(tr_dest_file_ops.validate(c, &err), TR_INVALID, &err, "file.option");
+        tr_conf_free(c);
+    }
+    /* It says nothing of where the rows are. */
+    struct tr_conf *with = configure_marker(root, ".mounted");
+    struct tr_buf one;
+    struct tr_buf other;
+    tr_buf_init(&one, 4096);
+    tr_buf_init(&other, 4096);
+    tr_dest_file_ops.target(conf, &one);
+    tr_dest_file_ops.target(with, &other);
+    assert_true(tr_str_eq(tr_buf_view(&one), tr_buf_view(&other)));
+    tr_buf_fini(&one);
+    tr_buf_fini(&other);
+    tr_conf_free(with);
+}
+
+static void the_data_folder_takes_no_export(void **state)
+{
+    static const struct {
+        const char *path;
+        bool refused;
+    } paths[] = {
+        { "data", true },        { "data/", true },     { "data/store", true },
+        { "data/new/er", true }, { "link", true },      { "link/store/x", true },
+        { "deep", true },        { "deep/new", true },  { "", false },
+        { "data2", false },      { "out/data", false }, { "outward", false },
+        { "outward/x", false },
+    };
+    char path[PATH_BYTES];
+    char target[PATH_BYTES];
+    struct tr_err err = { 0 };
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%.500s/data", root);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(target, sizeof(target), "%.500s/link", root);
+    assert_int_equal(symlink(path, target), 0);
+    must(tr_dest_file_keep_out(target, &err), &err); /* the server may know it by a link, too */
+    (void)snprintf(path, sizeof(path), "%.500s/data/store", root);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(target, sizeof(target), "%.500s/deep", root);
+    assert_int_equal(symlink("link/store", target), 0);
+    (void)snprintf(path, sizeof(path), "%.500s/outward", root);
+    assert_int_equal(symlink(root, path), 0);
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%.500s/%s", root, paths[i].path);
+        struct tr_conf *c = configure(path, "none");
+        enum tr_rc rc = tr_dest_file_ops.validate(c, &err);
+        if (rc != (paths[i].refused ? TR_INVALID : TR_OK))
+            fail_msg("%s: %d", paths[i].path, (int)rc);
+        if (paths[i].refused)
+            refused_as(rc, TR_INVALID, &err, "file.data_folder");
+        tr_conf_free(c);
+    }
+
+    /* An export that was made there before this was refused goes on. */
+    (void)snprintf(path, sizeof(path), "%.500s/data/exports", root);
+    struct tr_conf *c = configure(path, "none");
+    struct tr_dest *d = open_with(c);
+    run_of(d, 0, NINE, NINE + HOUR, false);
+    d->ops->close(d);
+    tr_conf_free(c);
+    must(tr_dest_file_keep_out(NULL, &err), &err);
+}
+
 /* Delivers more than fits; 0 when it failed as it should and went through once there was room. */
 static int deliver_until_full(void)
 {
@@ -850,6 +1003,9 @@ int main(void)
         CASE(time_that_is_over_stops_every_call),
         CASE(a_path_through_a_file_is_refused),
         CASE(testing_a_folder_that_is_not_there_leaves_none),
+        CASE(nothing_is_written_without_the_marker),
+        CASE(a_marker_is_the_name_of_a_file),
+        CASE(the_data_folder_takes_no_export),
         CASE(a_full_disk_is_waited_for),
         CASE(a_limit_of_file_sizes_is_refused),
     };
