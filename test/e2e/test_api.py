@@ -131,6 +131,24 @@ def test_projects_have_tokens_of_their_own(shared):
     assert made["id"] in [p["id"] for p in shared.api("GET", "/api/projects/")["results"]]
 
 
+def test_an_export_into_the_data_folder_is_refused(shared, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(shared.data)
+    for path in (shared.data, shared.data / "store" / "new", link / "exports"):
+        told = shared.api("POST", EXPORTS, {"destination": file_destination(path), "interval": "hour"}, expect=400)
+        assert told["attr"] == "destination.config.path" and "data folder" in told["detail"], told
+
+
+def test_nothing_is_written_before_the_marker_is_there(shared, tmp_path):
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    body = {"step": 1, "destination": file_destination(folder, marker=".mounted")}
+    step = shared.api("POST", EXPORTS + "run_test_step_new/", body)
+    assert step["status"] == "Failed" and ".mounted" in step["message"] and not list(folder.iterdir())
+    (folder / ".mounted").touch()
+    assert shared.api("POST", EXPORTS + "run_test_step_new/", body)["status"] == "Passed"
+
+
 def test_destinations_describe_themselves(shared):
     types = {d["type"]: d for d in shared.api("GET", "/api/destinations/")["results"]}
     assert {"Postgres", "File"} <= set(types)
