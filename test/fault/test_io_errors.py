@@ -132,7 +132,8 @@ def test_a_slow_warehouse_holds_nobody_up(make_server, warehouse):
             events.append(extra)
             assert len(events) < 2400
         assert slowest < 1
-    assert len(set(warehouse.uuids())) == len(warehouse.uuids())
+    found = warehouse.uuids()  # once: rows are still arriving
+    assert len(set(found)) == len(found)
 
 
 def ready(server):

@@ -51,7 +51,7 @@ def test_commit_that_is_still_going_on_when_the_connection_is_reset(server, ware
     with PgProxy(warehouse.conninfo) as proxy:
         proxy.cut_at_commit = 1
         server.api("PATCH", f"/api/projects/1/batch_exports/{export['id']}/",
-                   {"destination": {"type": "Postgres", "config": {"port": proxy.port}}})
+                   {"destination": {"type": "Postgres", "config": {"port": proxy.port, "password": warehouse.password}}})
         ids = fill(server, 1000)
         wait_for(lambda: proxy.cut == 1, 60)
         wait_for(lambda: ids <= set(warehouse.uuids()), 90, 0.5)
