@@ -177,7 +177,7 @@ struct api_place {
 void api_place_defaults(const struct api_call *c, json_t *body);
 /* Writes down what the adapter chooses for a new export where the person left it open. */
 void api_place_settle(const struct api_call *c, json_t *body);
-/* A body that replaces old, and leaves open how the server is checked, leaves it as it was. */
+/* In a body that replaces old: what was settled then and is left open now stays as it was. */
 void api_place_keep(const struct api_call *c, json_t *body, json_t *old);
 /* body is an export's; old_sealed (may be empty) are the secrets it had, under the id about. */
 TR_MUST_USE enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *about,

@@ -139,20 +139,6 @@ static const char *model_of(const json_t *body)
     return model == NULL ? tr_schema_events.name : model;
 }
 
-void api_place_defaults(const struct api_call *c, json_t *body)
-{
-    json_t *destination = json_object_get(body, "destination");
-    json_t *config = json_object_get(destination, "config");
-    const char *type = json_string_value(json_object_get(destination, "type"));
-    const struct tr_dest_ops *ops = type == NULL ? NULL : tr_delivery_dest(c->d, type);
-
-    if (ops == NULL || !json_is_object(config))
-        return;
-    for (const struct tr_option *o = ops->options; o->name != NULL; o++)
-        if (o->of_model && json_object_get(config, o->name) == NULL)
-            (void)json_object_set_new(config, o->name, json_string(model_of(body)));
-}
-
 /* The destination's configuration in an export's body, and its adapter; NULL: the body has none. */
 static json_t *config_of(const struct api_call *c, json_t *body, const struct tr_dest_ops **ops)
 {
@@ -162,6 +148,18 @@ static json_t *config_of(const struct api_call *c, json_t *body, const struct tr
 
     *ops = type == NULL ? NULL : tr_delivery_dest(c->d, type);
     return *ops != NULL && json_is_object(config) ? config : NULL;
+}
+
+void api_place_defaults(const struct api_call *c, json_t *body)
+{
+    const struct tr_dest_ops *ops = NULL;
+    json_t *config = config_of(c, body, &ops);
+
+    if (config == NULL)
+        return;
+    for (const struct tr_option *o = ops->options; o->name != NULL; o++)
+        if (o->of_model && json_object_get(config, o->name) == NULL)
+            (void)json_object_set_new(config, o->name, json_string(model_of(body)));
 }
 
 void api_place_settle(const struct api_call *c, json_t *body)
@@ -176,13 +174,17 @@ void api_place_settle(const struct api_call *c, json_t *body)
 void api_place_keep(const struct api_call *c, json_t *body, json_t *old)
 {
     const struct tr_dest_ops *ops = NULL;
+    const struct tr_dest_ops *old_ops = NULL;
     json_t *config = config_of(c, body, &ops);
-    json_t *was = config_of(c, old, &ops);
-    json_t *sslmode = json_object_get(was, "sslmode");
+    json_t *was = config_of(c, old, &old_ops);
 
-    if (config != NULL && was != NULL && ops->settle != NULL && sslmode != NULL &&
-        json_object_get(config, "sslmode") == NULL)
-        (void)json_object_set(config, "sslmode", sslmode);
+    if (config == NULL || was == NULL || ops != old_ops)
+        return;
+    for (const struct tr_option *o = ops->options; o->name != NULL; o++) {
+        json_t *value = json_object_get(was, o->name);
+        if (o->settled && value != NULL && json_object_get(config, o->name) == NULL)
+            (void)json_object_set(config, o->name, value);
+    }
 }
 
 enum tr_rc api_place_read(struct api_call *c, const json_t *body, const char *about,

@@ -1,7 +1,8 @@
 /* The options of an adapter as one table, and the values a person gave for them.
  *
  * The table feeds validation, --help, the JSON schema, the form and the docs. Values are checked
- * against it once (tr_conf_parse); an adapter then reads typed values and never sees JSON.
+ * against it once (tr_conf_parse); an adapter then reads typed values. It sees JSON in one place
+ * only, tr_dest_ops.settle, which comes before that.
  */
 #ifndef TR_DEST_OPTION_H
 #define TR_DEST_OPTION_H
@@ -21,8 +22,10 @@ struct tr_option {
     /* Says what the secrets are shown to: when it changes, kept secrets must be given again. A
      * later (stronger) choice of a CHOICE is no such change, nor is turning a BOOL off. */
     bool shows;
-    bool fixed;           /* cannot change after creation */
-    bool of_model;        /* an export that does not say it gets the model's name */
+    bool fixed;    /* cannot change after creation */
+    bool settled;  /* chosen when the export was made (tr_dest_ops.settle): a body that replaces
+                      its configuration and leaves it out leaves it as it was */
+    bool of_model; /* an export that does not say it gets the model's name */
     const char *fallback; /* default as text, or NULL */
     int64_t min, max;     /* INT: value; TEXT: length in bytes (max 0: 4096) */
     const char *choices;  /* CHOICE: "none|gzip|zstd" */

@@ -103,7 +103,7 @@ struct tr_http_options {
     size_t max_header_bytes;
     struct tr_budget *bodies;
     size_t inline_body_bytes; /* a body up to this size is small: not behind large ones */
-    int64_t hold_us;          /* how long a body may wait for the budget: 5 s */
+    int64_t hold_us; /* how long a body may wait for the budget, all its waits together: 5 s */
     int64_t body_timeout_us;
     int64_t idle_timeout_us;
     int64_t answer_timeout_us; /* how long a handler may take */

@@ -37,7 +37,7 @@ static bool wait_for(struct conn *c)
 {
     tr_count(&bodies_waited, 1);
     c->state = CONN_WAIT;
-    http_conn_arm(c, TIMER_HOLD);
+    http_conn_arm_hold(c);
     return false;
 }
 
@@ -65,6 +65,7 @@ bool http_body_begin(struct conn *c)
     struct exchange *x = c->x;
     struct tr_str expect = tr_http_header_get(&x->req, "Expect");
 
+    x->hold_left_us = s->o.hold_us;
     x->expects = x->parser.http_minor > 0 && tr_str_eq_nocase(expect, TR_STR("100-continue"));
     x->limit = SIZE_MAX;
     if (s->h.headers != NULL) {
@@ -89,6 +90,7 @@ bool http_body_begin(struct conn *c)
 bool http_body_granted(struct conn *c)
 {
     c->x->charged += c->need;
+    c->x->hold_left_us = c->deadline - c->loop->now;
     http_conn_disarm(c);
     start_reading(c);
     return c->state == CONN_BODY;

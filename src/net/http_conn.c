@@ -88,7 +88,6 @@ void http_conn_arm(struct conn *c, enum conn_timer kind)
     const int64_t length[] = {
         [TIMER_IDLE] = o->idle_timeout_us,
         [TIMER_BODY] = o->body_timeout_us,
-        [TIMER_HOLD] = o->hold_us,
         [TIMER_DRAIN] = o->drain_us,
         [TIMER_ANSWER] = o->answer_timeout_us,
     };
@@ -96,6 +95,20 @@ void http_conn_arm(struct conn *c, enum conn_timer kind)
     link_remove(&c->timer);
     link_append(&c->loop->timers[kind], &c->timer);
     c->deadline = c->loop->now + length[kind];
+}
+
+/* A body that waits again has waited before: its place in the ring is among those that began to
+ * wait when it would have, had it waited in one piece. */
+void http_conn_arm_hold(struct conn *c)
+{
+    struct link *ring = &c->loop->timers[TIMER_HOLD];
+    struct link *after = ring->prev;
+
+    link_remove(&c->timer);
+    c->deadline = c->loop->now + c->x->hold_left_us;
+    while (after != ring && HTTP_OF(struct conn, timer, after)->deadline > c->deadline)
+        after = after->prev;
+    link_append(after->next, &c->timer);
 }
 
 void http_conn_disarm(struct conn *c)

@@ -152,9 +152,10 @@ struct exchange {
     uint64_t left; /* body bytes to come by Content-Length; those in in are not taken off yet */
     char *body;    /* memory of its own, or NULL: inside in */
     size_t body_n, body_cap;
-    size_t charged;    /* bytes of budget for the body */
-    bool over;         /* the one that may have more than there is */
-    int64_t marked_at; /* when its pace was looked at, and what had come by then */
+    size_t charged;       /* bytes of budget for the body */
+    bool over;            /* the one that may have more than there is */
+    int64_t hold_left_us; /* how long its body may still wait for the budget, all waits together */
+    int64_t marked_at;    /* when its pace was looked at, and what had come by then */
     size_t marked;
     size_t progress; /* body bytes there when the timer was armed */
 
@@ -229,6 +230,7 @@ void http_conn_run(struct conn *c);
 void http_conn_close(struct conn *c);
 void http_conn_expired(struct conn *c, enum conn_timer kind);
 void http_conn_arm(struct conn *c, enum conn_timer kind);
+void http_conn_arm_hold(struct conn *c); /* TIMER_HOLD, for what is left of hold_us */
 void http_conn_disarm(struct conn *c);
 /* Reads up to room bytes (to == NULL: and drops them); 0: nothing now, the end, or closed. */
 size_t http_conn_read(struct conn *c, char *to, size_t room, size_t *quota);

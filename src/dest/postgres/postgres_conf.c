@@ -64,6 +64,7 @@ const struct tr_option pg_options[] = {
     { .name = "sslmode",
       .type = TR_OPT_CHOICE,
       .shows = true,
+      .settled = true,
       .fallback = "require",
       .choices = "disable|require|verify-ca|verify-full",
       .doc = "Encryption, and how far the server's certificate is checked" },
